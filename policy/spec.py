@@ -98,6 +98,8 @@ class DataChannel:
     """OpenVPN's names in order of preference; the CBC ciphers only where they are named here."""
     auth: str = "SHA1"
     """HMAC digest of the CBC ciphers."""
+    tls_ekm: bool = True
+    """Derive keys with the TLS exporter where the client can; False falls back to OpenVPN's own PRF for everyone."""
     renegotiate_after_s: int = 3600
     """OpenVPN `reneg-sec` on the gateway's side; 0 leaves it to the clients."""
     renegotiate_after_bytes: int = 0
@@ -177,6 +179,8 @@ class EndpointSpec:
     split_tunnel: bool = True
     dns_servers: tuple[IPv4Address, ...] = ()
     search_domains: tuple[str, ...] = ()
+    tls_version_min: str = "1.2"
+    """1.2 or 1.3."""
     session_timeout_hours: float = 24
     max_clients: int = 0
     """Most sessions at once; 0 means as many as the pool has addresses."""
