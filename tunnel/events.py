@@ -79,8 +79,12 @@ class CloseReason(enum.Enum):
     """Client and gateway share no data cipher."""
     POOL_EXHAUSTED = "pool-exhausted"
     """No free address in the client range."""
+    CLIENT_LIMIT = "client-limit"
+    """The endpoint has as many sessions as it may."""
     AUTHENTICATION_FAILED = "authentication-failed"
     """The gateway refused who the client says it is."""
+    INTERNAL_ERROR = "internal-error"
+    """A fault in the gateway ended this connection, and only this one."""
 
 
 @dataclass(frozen=True, slots=True)
