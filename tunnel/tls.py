@@ -1,0 +1,309 @@
+"""TLS inside the control channel: contexts shared by all connections, and one session over memory buffers.
+
+OpenSSL does the work, by way of pyOpenSSL, which gives what the standard library does not: keying-material
+export, CRLs and a verify callback. This module knows nothing of packets; `KeySession` carries the octets.
+
+Settings follow OpenVPN's server: TLS 1.2 or later, no session cache, no tickets, no compression, no
+renegotiation inside TLS, a client certificate required and checked for client authentication.
+"""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from tunnel.errors import HandshakeError, TlsConfigError
+from tunnel.events import CloseReason
+
+__all__ = ["TlsClientContext", "TlsServerContext", "TlsSession"]
+
+_READ_SIZE = 65536
+
+_CIPHERS_TLS12 = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
+"""Forward secrecy always; OpenSSL's security level refuses what is weak."""
+
+_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+_NO_CRL_FOR_ISSUER = 3
+"""X509_V_ERR_UNABLE_TO_GET_CRL."""
+
+_VERIFY_REASONS: dict[int, CloseReason] = {
+    2: CloseReason.UNKNOWN_CA,  # unable to get issuer certificate
+    3: CloseReason.CRL_UNUSABLE,  # unable to get CRL
+    5: CloseReason.CRL_UNUSABLE,  # unable to decrypt CRL signature
+    7: CloseReason.UNKNOWN_CA,  # certificate signature failure: the issuer's name with another key
+    8: CloseReason.CRL_UNUSABLE,  # CRL signature failure
+    9: CloseReason.CERTIFICATE_NOT_YET_VALID,
+    10: CloseReason.CERTIFICATE_EXPIRED,
+    11: CloseReason.CRL_UNUSABLE,  # CRL is not yet valid
+    12: CloseReason.CRL_UNUSABLE,  # CRL has expired
+    15: CloseReason.CRL_UNUSABLE,  # format error in CRL's lastUpdate
+    16: CloseReason.CRL_UNUSABLE,  # format error in CRL's nextUpdate
+    18: CloseReason.UNKNOWN_CA,  # self-signed certificate
+    19: CloseReason.UNKNOWN_CA,  # self-signed certificate in chain
+    20: CloseReason.UNKNOWN_CA,  # unable to get local issuer certificate
+    21: CloseReason.UNKNOWN_CA,  # unable to verify the first certificate
+    23: CloseReason.CERTIFICATE_REVOKED,
+    26: CloseReason.CERTIFICATE_WRONG_USAGE,  # unsuitable certificate purpose
+    27: CloseReason.UNKNOWN_CA,  # certificate not trusted
+    33: CloseReason.CRL_UNUSABLE,  # unable to get CRL issuer certificate
+    44: CloseReason.CRL_UNUSABLE,  # different CRL scope
+}
+"""OpenSSL's X509_V_ERR numbers as reason codes; any other number is `CERTIFICATE_REFUSED`."""
+
+_REASONS_BY_TLS_ERROR = {
+    "peer did not return a certificate": CloseReason.NO_CERTIFICATE,
+    "unsupported protocol": CloseReason.NO_COMMON_TLS,
+    "no shared cipher": CloseReason.NO_COMMON_TLS,
+    "no suitable signature algorithm": CloseReason.NO_COMMON_TLS,
+    "no suitable key share": CloseReason.NO_COMMON_TLS,
+    "wrong version number": CloseReason.NO_COMMON_TLS,
+    "no protocols available": CloseReason.NO_COMMON_TLS,
+}
+
+
+class TlsServerContext:
+    """What all TLS sessions of an endpoint share: its certificate, and what it demands of clients."""
+
+    def __init__(
+        self,
+        *,
+        certificate_chain: bytes,
+        private_key: bytes,
+        client_ca: bytes,
+        crl: bytes | None = None,
+        minimum_version: str = "1.2",
+    ) -> None:
+        """All material is PEM, `certificate_chain` with the endpoint's own certificate first.
+
+        Raises `TlsConfigError` when OpenSSL refuses any of it.
+        """
+        self._context = _new_context(minimum_version)
+        _use_credentials(self._context, certificate_chain, private_key)
+        _trust(self._context, client_ca, crl)
+        self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_callback)
+        self._context.set_client_ca_list([certificate.get_subject() for certificate in _load_authorities(client_ca)])
+
+    def new_session(self) -> TlsSession:
+        """The server's end of a TLS session that has not begun."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_accept_state()
+        return TlsSession(connection)
+
+
+class TlsClientContext:
+    """The client's side, for the sessions that Portway itself opens: tests, benchmarks, health checks."""
+
+    def __init__(
+        self,
+        *,
+        server_ca: bytes,
+        certificate_chain: bytes | None = None,
+        private_key: bytes | None = None,
+        minimum_version: str = "1.2",
+        maximum_version: str = "1.3",
+    ) -> None:
+        """All material is PEM; without a certificate the client stays anonymous. Raises `TlsConfigError`."""
+        self._context = _new_context(minimum_version)
+        self._context.set_max_proto_version(_VERSIONS[maximum_version])
+        if certificate_chain is not None and private_key is not None:
+            _use_credentials(self._context, certificate_chain, private_key)
+        _trust(self._context, server_ca, None)
+        self._context.set_verify(SSL.VERIFY_PEER, _verify_callback)
+
+    def new_session(self) -> TlsSession:
+        """The client's end of a TLS session that has not begun."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_connect_state()
+        return TlsSession(connection)
+
+
+class TlsSession:
+    """One TLS session: ciphertext and plaintext go in and come out, nothing is sent by itself."""
+
+    __slots__ = ("_connection", "handshake_complete", "verify_failure")
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        """Made by a context's `new_session`."""
+        self._connection = connection
+        self._connection.set_app_data(self)
+        self.handshake_complete = False
+        self.verify_failure: tuple[CloseReason, str] | None = None
+        """What the certificate check found, recorded by the verify callback."""
+
+    def receive(self, ciphertext: bytes) -> None:
+        """Take octets from the peer and go on with the handshake. Raises `HandshakeError`."""
+        if ciphertext:
+            self._connection.bio_write(ciphertext)
+        self.start()
+
+    def start(self) -> None:
+        """Take the next handshake step, the client's very first one included. Raises `HandshakeError`."""
+        if self.handshake_complete:
+            return
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            raise self._failure(error) from error
+        self.handshake_complete = True
+
+    def read(self) -> bytes:
+        """The plaintext of at most one TLS record; empty when there is none yet. Raises `HandshakeError`."""
+        if not self.handshake_complete:
+            return b""
+        try:
+            return self._connection.recv(_READ_SIZE)
+        except SSL.WantReadError:
+            return b""
+        except SSL.ZeroReturnError as error:
+            raise HandshakeError(CloseReason.TLS_FAILED, "The client closed its TLS session.") from error
+        except SSL.Error as error:
+            raise self._failure(error) from error
+
+    def write(self, plaintext: bytes) -> None:
+        """Encrypt one message as a record of its own. Raises `HandshakeError` where OpenSSL cannot."""
+        try:
+            self._connection.sendall(plaintext)
+        except SSL.Error as error:
+            raise self._failure(error) from error
+
+    def ciphertext(self) -> bytes:
+        """All octets that wait to go to the peer, alerts after a failure included."""
+        chunks: list[bytes] = []
+        while True:
+            try:
+                chunks.append(self._connection.bio_read(_READ_SIZE))
+            except SSL.Error:
+                return b"".join(chunks)
+
+    def export(self, label: bytes, size: int) -> bytes:
+        """Keying material by the TLS exporter (RFC 5705), without a context."""
+        return self._connection.export_keying_material(label, size, None)
+
+    def peer_chain(self) -> tuple[x509.Certificate, ...]:
+        """The peer's verified certificates, its own first; empty before the handshake is complete."""
+        chain = self._connection.get_verified_chain(as_cryptography=True)
+        return tuple(chain or ())
+
+    @property
+    def version(self) -> str:
+        """The protocol version as OpenSSL names it: TLSv1.2 or TLSv1.3."""
+        return self._connection.get_protocol_version_name()
+
+    def _failure(self, error: SSL.Error) -> HandshakeError:
+        if self.verify_failure is not None:
+            return HandshakeError(*self.verify_failure)
+        text = _describe(error)
+        for fragment, reason in _REASONS_BY_TLS_ERROR.items():
+            if fragment in text:
+                return HandshakeError(reason, f"TLS failed: {text}.")
+        return HandshakeError(CloseReason.TLS_FAILED, f"TLS failed: {text}.")
+
+
+def _new_context(minimum_version: str) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(_VERSIONS[minimum_version])
+    context.set_cipher_list(_CIPHERS_TLS12)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    return context
+
+
+def _use_credentials(context: SSL.Context, certificate_chain: bytes, private_key: bytes) -> None:
+    try:
+        own, *intermediates = x509.load_pem_x509_certificates(certificate_chain)
+        context.use_certificate(own)
+        for intermediate in intermediates:
+            context.add_extra_chain_cert(intermediate)
+        key = load_pem_private_key(private_key, password=None)
+        context.use_privatekey(key)  # type: ignore[arg-type]  # cryptography's union is wider than TLS keys
+        context.check_privatekey()
+    except (SSL.Error, ValueError, TypeError) as error:
+        raise TlsConfigError(f"The certificate and its key cannot be used for TLS: {_describe(error)}.") from error
+
+
+def _load_authorities(pem: bytes) -> list[crypto.X509]:
+    try:
+        return [crypto.X509.from_cryptography(authority) for authority in x509.load_pem_x509_certificates(pem)]
+    except ValueError as error:
+        raise TlsConfigError(f"The CA certificates cannot be read: {_describe(error)}.") from error
+
+
+def _trust(context: SSL.Context, authorities: bytes, crl: bytes | None) -> None:
+    store = context.get_cert_store()
+    if store is None:
+        raise TlsConfigError("OpenSSL gave a context without a certificate store.")
+    for authority in _load_authorities(authorities):
+        store.add_cert(authority)
+    if crl is None:
+        return
+    try:
+        for revocations in _load_crls(crl):
+            store.add_crl(revocations)
+    except (ValueError, crypto.Error) as error:
+        raise TlsConfigError(f"The certificate revocation list cannot be used: {_describe(error)}.") from error
+    store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+
+
+def _load_crls(pem: bytes) -> list[x509.CertificateRevocationList]:
+    end = b"-----END X509 CRL-----"
+    blocks = [block + end for block in pem.split(end) if b"-----BEGIN X509 CRL-----" in block]
+    if not blocks:
+        raise ValueError("no X509 CRL block in the file")
+    return [x509.load_pem_x509_crl(block) for block in blocks]
+
+
+def _verify(connection: SSL.Connection, error_number: int, depth: int) -> bool:
+    if error_number == _NO_CRL_FOR_ISSUER and depth > 0:
+        return True  # a CRL is demanded of the issuer of the client's certificate, not of each authority above
+    session = connection.get_app_data()
+    if isinstance(session, TlsSession) and session.verify_failure is None:
+        reason = _VERIFY_REASONS.get(error_number, CloseReason.CERTIFICATE_REFUSED)
+        text = _verify_error_text(error_number)
+        where = "The client's certificate" if depth == 0 else f"An issuer (level {depth}) of the client's certificate"
+        session.verify_failure = (reason, f"{where} was refused: {text}.")
+    return False
+
+
+def _verify_callback(
+    connection: SSL.Connection, _certificate: crypto.X509, error_number: int, depth: int, ok: int
+) -> bool:
+    return bool(ok) or _verify(connection, error_number, depth)
+
+
+def _verify_error_text(error_number: int) -> str:
+    return _VERIFY_TEXTS.get(error_number, f"OpenSSL verify error {error_number}")
+
+
+_VERIFY_TEXTS = {
+    2: "its issuer is not known",
+    3: "there is no revocation list of its issuer",
+    7: "its signature is not the issuer's",
+    8: "the revocation list is not signed by its issuer",
+    9: "it is not yet valid",
+    10: "it has expired",
+    11: "the revocation list is not yet valid",
+    12: "the revocation list has expired; renew it",
+    18: "it is self-signed",
+    19: "its chain ends in an authority that this endpoint does not trust",
+    20: "its issuer is not known to this endpoint",
+    21: "its issuer is not known to this endpoint",
+    23: "it has been revoked",
+    26: "it is not for client authentication",
+    66: "its key is too small",
+    67: "an issuer's key is too small",
+    68: "its signature digest is too weak",
+}
+
+
+def _describe(error: Exception) -> str:
+    """OpenSSL's own words for an error, without library names and numbers."""
+    details = error.args[0] if error.args else ""
+    if isinstance(details, list):
+        words = [entry[-1] for entry in details if isinstance(entry, tuple) and entry and entry[-1]]
+        return ", ".join(dict.fromkeys(words)) or "unknown error"
+    return str(error) or type(error).__name__
