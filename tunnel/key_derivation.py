@@ -8,19 +8,20 @@ from __future__ import annotations
 import hmac
 
 from tunnel.data_keys import KEY_BLOCK_SIZE
+from tunnel.static_key import StaticKey
 
 __all__ = [
-    "DATA_KEYS_EXPORTER_LABEL",
-    "DYNAMIC_TLS_CRYPT_EXPORTER_LABEL",
+    "DATA_KEYS_LABEL",
+    "DYNAMIC_TLS_CRYPT_LABEL",
+    "derive_dynamic_tls_crypt_key",
     "derive_master_and_key_block",
-    "dynamic_tls_crypt_key",
     "tls1_prf",
 ]
 
-DATA_KEYS_EXPORTER_LABEL = b"EXPORTER-OpenVPN-datakeys"
+DATA_KEYS_LABEL = b"EXPORTER-OpenVPN-datakeys"
 """Gives a key block of 256 octets, from each TLS session, without context."""
-DYNAMIC_TLS_CRYPT_EXPORTER_LABEL = b"EXPORTER-OpenVPN-dynamic-tls-crypt"
-"""Gives 256 octets for `dynamic_tls_crypt_key`, from the TLS session of key id 0, without context."""
+DYNAMIC_TLS_CRYPT_LABEL = b"EXPORTER-OpenVPN-dynamic-tls-crypt"
+"""Gives 256 octets for `derive_dynamic_tls_crypt_key`, from the TLS session of key id 0, without context."""
 
 _MASTER_SIZE = 48
 _MASTER_LABEL = b"OpenVPN master secret"
@@ -54,9 +55,9 @@ def derive_master_and_key_block(
     return tls1_prf(master, seed, KEY_BLOCK_SIZE)
 
 
-def dynamic_tls_crypt_key(exported: bytes, base_key: bytes | None) -> bytes:
-    """Return the tls-crypt key of renegotiations: what TLS exported, xor the whole static key if there is one."""
-    return exported if base_key is None else _xor(exported, base_key)
+def derive_dynamic_tls_crypt_key(exported: bytes, base_key: StaticKey | None) -> StaticKey:
+    """Derive the tls-crypt key of renegotiations: what TLS exported, xor the static key if there is one."""
+    return StaticKey(exported if base_key is None else _xor(exported, base_key.octets))
 
 
 def _expand(secret: bytes, seed: bytes, length: int, digest: str) -> bytes:

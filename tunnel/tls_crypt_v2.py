@@ -1,11 +1,11 @@
 """tls-crypt-v2: a tls-crypt key per client, which the client itself brings along, wrapped by the server's key.
 
-Owns the two key files, the wrapped client key (WKc) and the control wrap that strips or appends it. Must not
-know who may connect: what the metadata inside a wrapped key means is for others to judge.
+Owns the two key files and the wrapped client key (WKc). Must not know who may connect: what the metadata inside
+a wrapped key means is for others to judge. Packets are protected by plain tls-crypt with the client's key.
 
     WKc = T | AES-256-CTR(Ke, IV = T[:16], Kc | metadata) | length        T = HMAC-SHA256(Ka, length | Kc | metadata)
 
-On the wire the WKc follows, as it is, the packets of opcodes 10 and 11.
+On the wire the WKc follows, outside of the protection, the packets of opcodes 10 and 11.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from tunnel.control_wrap import TLS_CRYPT_OVERHEAD, TlsCryptWrap, crypt_ctr
+from tunnel.control_wrap import TLS_CRYPT_OVERHEAD, crypt_ctr
 from tunnel.data_keys import KEY_BLOCK_SIZE
 from tunnel.errors import BadPacket, KeyFileError
 from tunnel.static_key import StaticKey, generate_static_key
-from tunnel.wire import HEADER_SIZE, WKC_OPCODES, opcode_of
+from tunnel.wire import HEADER_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tunnel.replay_window import ReplayId
-    from tunnel.wire import ControlPacket
 
 __all__ = [
     "MAX_METADATA_SIZE",
@@ -38,7 +35,6 @@ __all__ = [
     "ClientKey",
     "Metadata",
     "ServerKey",
-    "TlsCryptV2Wrap",
     "build_client_key",
     "build_server_key",
     "generate_client_key",
@@ -169,33 +165,6 @@ def split_wkc_untrusted(packet: bytes) -> tuple[bytes, bytes]:
     if not MIN_WKC_SIZE <= length <= min(MAX_WKC_SIZE, len(packet) - _MIN_PACKET_SIZE):
         raise BadPacket("the length of the wrapped client key is wrong")
     return packet[:-length], packet[-length:]
-
-
-class TlsCryptV2Wrap:
-    """tls-crypt under a client's own key; a server strips the WKc of opcodes 10 and 11, a client appends it.
-
-    The server has opened the WKc once, before it made this; a repeated one is dropped unread.
-    """
-
-    __slots__ = ("_inner", "_wkc")
-
-    overhead = TLS_CRYPT_OVERHEAD
-
-    def __init__(self, key: StaticKey, *, server: bool, wkc: bytes = b"") -> None:
-        """`wkc` is what a client appends; a server has no use for it."""
-        self._inner = TlsCryptWrap(key, server=server)
-        self._wkc = wkc
-
-    def seal(self, packet: ControlPacket, replay_id: ReplayId) -> bytes:
-        """Sign and encrypt a packet."""
-        sealed = self._inner.seal(packet, replay_id)
-        return sealed + self._wkc if packet.opcode in WKC_OPCODES else sealed
-
-    def open_untrusted(self, data: bytes) -> tuple[ControlPacket, ReplayId]:
-        """Decrypt, verify, parse. Raises BadPacket."""
-        if data and opcode_of(data) in WKC_OPCODES:
-            data, _ = split_wkc_untrusted(data)
-        return self._inner.open_untrusted(data)
 
 
 def parse_server_key(text: str) -> ServerKey:
