@@ -1,0 +1,72 @@
+# The project's verbs. Every target puts in place what it needs, once; `make help` says what there is.
+
+PYTHON ?= python3
+STATE ?= /var/lib/portway
+PREFIX ?= /opt/portway
+DESTDIR ?=
+ARGS ?=
+
+export PYTHON
+
+# The path of the checkout may hold blanks, so everything below is named relative to it.
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help run demo test lint bench fuzz install uninstall clean
+
+help: ## say what each target does
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+run: .venv/.runtime ## set up a first gateway under STATE=/var/lib/portway and run it in the foreground
+	@tools/system-packages run
+	@exec $(BIN)/portway quickstart --state "$(STATE)" $(ARGS)
+
+demo: .venv/.dev ## show a stock client connecting, reaching a target and being refused, in network namespaces
+	@tools/system-packages test
+	@$(BIN)/python -m tests.demo $(ARGS)
+
+test: .venv/.dev ## run unit, property, fuzz and interop tests (ARGS="-k name" for some)
+	@tools/system-packages test || [ "$$(id -u)" -ne 0 ]
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: .venv/.dev ## check style, formatting, types and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--runs 5 --seconds 10")
+	@tools/system-packages test
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: .venv/.dev ## search for bad input for longer than `make test` does (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz tests/fuzz $(ARGS)
+
+install: ## install as a systemd service (PREFIX=/opt/portway; files that exist in /etc/portway stay as they are)
+	@tools/system-packages venv && tools/system-packages run
+	@tools/install "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: ## remove the service; PURGE=1 removes /etc/portway and /var/lib/portway as well
+	@tools/uninstall "$(DESTDIR)" "$(PREFIX)" "$(PURGE)"
+
+clean: ## remove everything that these targets have made in the checkout
+	@rm -rf .venv build dist ./*.egg-info bench-results .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is made anew when pyproject.toml changes. pip knows `--group` since 25.1.
+.venv/.runtime: pyproject.toml
+	@tools/system-packages venv
+	@echo "Making the virtual environment …"
+	@"$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	@echo "Installing the development tools …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
