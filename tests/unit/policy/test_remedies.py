@@ -70,8 +70,10 @@ def test_an_address_that_nothing_leads_to_needs_a_target_network_first() -> None
 def test_route_and_rule_are_asked_for_together_where_both_are_missing() -> None:
     spec = endpoint(routes=(), authorization_rules=())
     assert texts(spec, set(), "10.80.0.9") == [
-        'add a route to 10.80.0.0/22 with the target "local", '
-        "and add an authorization rule for 10.80.0.0/22 and everyone"
+        (
+            'add a route to 10.80.0.0/22 with the target "local", '
+            "and add an authorization rule for 10.80.0.0/22 and everyone"
+        ),
     ]
 
 

@@ -1,0 +1,41 @@
+"""What is wrong with a spec, as values: where, what, and what to do."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["Problem", "Severity", "error", "warning"]
+
+
+class Severity(enum.Enum):
+    """Whether a spec with this problem may be applied."""
+
+    ERROR = "error"
+    """It may not: the gateway would not start, or would do something that nobody can want."""
+    WARNING = "warning"
+    """It may, but something in it has no effect or will surprise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem."""
+
+    key_path: str
+    """The place in the configuration file's words, list items counted from 0: `endpoint[0].route[2].destination`."""
+    text: str
+    """A sentence or two: what is wrong and what to do."""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.key_path}: {self.text}"
+
+
+def error(key_path: str, text: str) -> Problem:
+    """A problem that keeps a spec from being applied."""
+    return Problem(key_path, text)
+
+
+def warning(key_path: str, text: str) -> Problem:
+    """A problem that an administrator should know of."""
+    return Problem(key_path, text, Severity.WARNING)
