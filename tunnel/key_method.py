@@ -13,8 +13,16 @@ from dataclasses import dataclass, field
 
 from tunnel.errors import HandshakeError
 from tunnel.events import CloseReason
+from tunnel.key_derivation import derive_master_and_key_block
 
-__all__ = ["MAX_BLOCK_SIZE", "KeyMethod2", "KeySource", "build_key_method", "parse_key_method_untrusted"]
+__all__ = [
+    "MAX_BLOCK_SIZE",
+    "KeyMethod2",
+    "KeySource",
+    "build_key_method",
+    "derive_by_prf",
+    "parse_key_method_untrusted",
+]
 
 MAX_BLOCK_SIZE = 65536
 """No client sends more than a few KB; beyond this a peer that never finishes its block is refused."""
@@ -110,6 +118,19 @@ def _decode_untrusted(octets: bytes) -> str:
         return text.decode()
     except UnicodeDecodeError as error:
         raise _protocol_error("A string of the key exchange is not UTF-8.") from error
+
+
+def derive_by_prf(client: KeySource, server: KeySource, client_session_id: bytes, server_session_id: bytes) -> bytes:
+    """The key block of 256 octets from both sides' contributions, for clients without the TLS exporter."""
+    return derive_master_and_key_block(
+        pre_master=client.pre_master,
+        client_random1=client.random1,
+        server_random1=server.random1,
+        client_random2=client.random2,
+        server_random2=server.random2,
+        client_session_id=client_session_id,
+        server_session_id=server_session_id,
+    )
 
 
 def _protocol_error(text: str) -> HandshakeError:

@@ -87,6 +87,11 @@ class PeerInfo:
         return ("AES-256-GCM", "AES-128-GCM") if self.values.get("IV_NCP") == "2" else ()
 
     @property
+    def takes_unrequested_push(self) -> bool:
+        """The client accepts PUSH_REPLY without having sent PUSH_REQUEST."""
+        return IvProto.REQUEST_PUSH in self.proto
+
+    @property
     def takes_pushed_mtu(self) -> bool:
         """IV_MTU is there: the client accepts `tun-mtu`."""
         return "IV_MTU" in self.values

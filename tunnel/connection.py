@@ -1,0 +1,252 @@
+"""The server's side of a connection, from the admitted first packet to the end. Sans-IO.
+
+client                                   server
+HARD_RESET_CLIENT  ───────────────────▶  `FrontDoor` answers from a cookie, keeps nothing, and admits the
+                                         next packet, which a `ServerConnection` begins with
+TLS ClientHello    ◀────────────────▶    TLS, the client's certificate checked
+key method 2       ───────────────────▶  key method 2 at once, since without it a client reads no message;
+                                         then `AuthenticationRequested`
+                   ◀───────────────────  `authorize`: `KeyDerived`, PUSH_REPLY (2.4 has to ask for it)
+acknowledgement    ───────────────────▶  `KeyActivated`, `Established`
+                   ◀────────────────▶    SOFT_RESET from either side: a new key on the same terms
+EXIT               ───────────────────▶  `ExitRequested`, and five seconds later `Closed`
+                   ◀───────────────────  `refuse`, `restart`, `halt`: a last message, then `Closed`
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunnel.association import Association, Timing
+from tunnel.control_messages import AUTH_FAILED, EXIT, HALT, PUSH_REQUEST, RESTART
+from tunnel.data_keys import KEY_BLOCK_SIZE, Cipher, DataKey, split_key_block
+from tunnel.errors import BadPacket, HandshakeError
+from tunnel.events import AuthenticationRequested, Closed, CloseReason, Established, ExitRequested
+from tunnel.key_derivation import DATA_KEYS_LABEL
+from tunnel.key_method import KeyMethod2, KeySource, build_key_method, derive_by_prf, parse_key_method_untrusted
+from tunnel.key_session import KeyStage, KeyStep
+from tunnel.negotiation import Negotiated, answer_options_string, negotiate
+from tunnel.peer_info import PeerInfo, parse_peer_info_untrusted
+from tunnel.push import PushSettings, build_push_reply
+from tunnel.wire import Opcode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunnel.front_door import Admission
+    from tunnel.key_session import KeySession
+    from tunnel.tls import TlsServerContext, TlsSession
+
+__all__ = ["ServerConfig", "ServerConnection"]
+
+_SERVER_RANDOM_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What all connections of an endpoint have in common. Times in seconds."""
+
+    tls: TlsServerContext
+    data_ciphers: tuple[Cipher, ...]
+    """In order of preference."""
+    auth: str = "SHA1"
+    """HMAC digest of the CBC ciphers, by OpenVPN's name."""
+    handshake_timeout_s: float = 60
+    transition_window_s: float = 3600
+    renegotiate_after_s: float = 3600
+    """0 leaves renegotiation to the clients."""
+    tls_ekm: bool = True
+    """Derive data keys with the TLS exporter where the client can."""
+    dynamic_tls_crypt: bool = True
+    """Protect renegotiations with a key from the first TLS session where the client can."""
+
+
+class ServerConnection(Association):
+    """One client's control channel, as the gateway sees it."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        admission: Admission,
+        *,
+        reliable_transport: bool,
+        now: float,
+        unix_time: Callable[[], float],
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Begin with the packet that the front door admitted.
+
+        The renegotiation time is shortened by up to a tenth at random, as OpenVPN does, so that the keys of many
+        clients do not fall due together.
+        """
+        shortened = config.renegotiate_after_s * (1 - random_bytes(1)[0] / 2550)
+        super().__init__(
+            wrap=admission.wrap,
+            session_id=admission.session_id,
+            timing=Timing(
+                handshake_timeout_s=config.handshake_timeout_s,
+                renegotiate_after_s=shortened,
+                transition_window_s=config.transition_window_s,
+            ),
+            reliable_transport=reliable_transport,
+            now=now,
+            unix_time=unix_time,
+            random_bytes=random_bytes,
+        )
+        self._config = config
+        self._base_key = admission.base_key
+        self._sources: tuple[KeySource, KeySource] | None = None
+        self._push_reply: list[str] | None = None
+        self._push_requested = False
+        self.peer_info = PeerInfo()
+        """What the client says about itself; empty until it has."""
+        self.negotiated: Negotiated | None = None
+        """How this connection works, once that is settled."""
+        self.remote_session_id = admission.remote_session_id
+        self._begin(admission, now)
+
+    def _begin(self, admission: Admission, now: float) -> None:
+        first = admission.first
+        key = self._open_key(0, now, next_send_id=admission.next_send_id, next_receive_id=admission.next_receive_id)
+        if admission.needs_reset_reply:
+            key.reliability.send(Opcode.HARD_RESET_SERVER_V2, b"", now)
+        try:
+            self._deliver_untrusted(first, now)
+        except BadPacket:
+            self.bad_packets += 1
+        except HandshakeError as error:
+            self._fail(error, now)
+
+    # Decisions from above
+
+    def authorize(self, push: PushSettings | None, now: float) -> None:  # noqa: ARG002 - one face for all verbs
+        """Answer `AuthenticationRequested`: derive the key and, the first time, push the client's configuration.
+
+        `push` is needed the first time and ignored for a renegotiation. `KeyDerived` is among the events then: its key
+        must be installed before `packets_to_send` is sent, since the client may use it at once. Without effect on
+        a connection that has begun to close.
+        """
+        key = self._keys.get(self._newest)
+        if self._closing is not None or key is None or key.stage is not KeyStage.AUTHENTICATION:
+            return
+        negotiated = self._settled()
+        self._install(key, self._derive(key, negotiated))
+        if key.key_id != 0 or push is None:
+            return
+        if negotiated.dynamic_tls_crypt:
+            self._use_dynamic_tls_crypt(self._base_key, server=True)
+        self._push_reply = build_push_reply(push, negotiated, self.peer_info)
+        if self._push_requested or self.peer_info.takes_unrequested_push:
+            self._send_push_reply()
+
+    def refuse(self, reason: CloseReason, text: str, now: float) -> None:
+        """Turn the client away with AUTH_FAILED; its user reads `text`."""
+        self._end_with(f"{AUTH_FAILED},{text}", Closed(reason, text), now)
+
+    def restart(self, reason: CloseReason, text: str, now: float) -> None:
+        """Ask the client to connect again, keeping its credentials."""
+        self._end_with(f"{RESTART},[P]:{text}", Closed(reason, text), now)
+
+    def halt(self, reason: CloseReason, text: str, now: float) -> None:
+        """Tell the client to stop."""
+        self._end_with(f"{HALT},{text}", Closed(reason, text), now)
+
+    def _end_with(self, message: str, closed: Closed, now: float) -> None:
+        if self._closing is not None or self._closed:
+            return
+        try:
+            said = self._say(message)
+        except HandshakeError:
+            said = False
+        if said:
+            self._close_after(closed, now)
+        else:
+            self._close(closed)
+
+    # What the client says
+
+    def _new_tls(self) -> TlsSession:
+        return self._config.tls.new_session()
+
+    def _tls_complete(self, key: KeySession) -> None:
+        """The client speaks first."""
+
+    def _key_method_received(self, key: KeySession, buffer: bytes, now: float) -> bytes:
+        parsed = parse_key_method_untrusted(buffer, from_client=True)
+        if parsed is None:
+            key.plaintext = buffer
+            return b""
+        block, size = parsed
+        key.plaintext = b""
+        source = KeySource.generate(self._random_bytes(_SERVER_RANDOM_SIZE))
+        key.tls.write(build_key_method(KeyMethod2(source, answer_options_string(block.options))))
+        key.take(KeyStep.BLOCKS_EXCHANGED)
+        self._sources = (block.source, source)
+        self._request_authentication(key, block, now)
+        return buffer[size:]
+
+    def _request_authentication(self, key: KeySession, block: KeyMethod2, now: float) -> None:
+        renegotiation = key.key_id != 0
+        if not renegotiation:
+            self.peer_info = parse_peer_info_untrusted(block.peer_info)
+            try:
+                self.negotiated = negotiate(
+                    self.peer_info,
+                    block.options,
+                    data_ciphers=self._config.data_ciphers,
+                    tls_ekm=self._config.tls_ekm,
+                    dynamic_tls_crypt=self._config.dynamic_tls_crypt,
+                )
+            except HandshakeError as error:
+                self.refuse(error.reason, error.text, now)
+                return
+        chain = key.tls.peer_chain()
+        self._events.append(
+            AuthenticationRequested(chain, block.username, block.password, self.peer_info, renegotiation)
+        )
+
+    def _message_received(self, message: str, now: float) -> None:
+        if message == PUSH_REQUEST:
+            self._push_requested = True
+            self._send_push_reply()
+        elif message == EXIT:
+            self._events.append(ExitRequested())
+            self._close_after(Closed(CloseReason.CLIENT_EXIT, "The client left."), now, in_full=True)
+
+    def _send_push_reply(self) -> None:
+        """Once: the reply is delivered reliably, and a client that asks again has not read it yet."""
+        for message in self._push_reply or ():
+            self._say(message)
+        if self._push_reply is not None:
+            self._push_reply = []
+
+    # Keys
+
+    def _settled(self) -> Negotiated:
+        if self.negotiated is None:
+            raise HandshakeError(CloseReason.PROTOCOL_ERROR, "Nothing was negotiated with this client.")
+        return self.negotiated
+
+    def _derive(self, key: KeySession, negotiated: Negotiated) -> DataKey:
+        by_exporter = negotiated.tls_ekm
+        block = key.tls.export(DATA_KEYS_LABEL, KEY_BLOCK_SIZE) if by_exporter else self._derive_by_prf()
+        self._sources = None
+        send, receive = split_key_block(block, server=True)
+        return DataKey(key.key_id, negotiated.cipher, send, receive, self._config.auth)
+
+    def _derive_by_prf(self) -> bytes:
+        if self._sources is None or self.remote_session_id is None:
+            raise HandshakeError(CloseReason.PROTOCOL_ERROR, "There is nothing to derive a key from.")
+        client, server = self._sources
+        return derive_by_prf(client, server, self.remote_session_id, self.session_id)
+
+    def _is_confirmed(self, key: KeySession, now: float) -> bool:
+        """A client that must ask for its configuration has no key before it has that."""
+        return not self._push_reply and key.all_acknowledged(now)
+
+    def _activate(self, key: KeySession, now: float) -> None:
+        super()._activate(key, now)
+        if key.key_id == 0:
+            self._events.append(Established())
