@@ -1,0 +1,26 @@
+"""The connection log: one JSON object for every attempt, refresh and end of a connection.
+
+Records carry AWS Client VPN's keys; `ConnectionLog` brings them to files, standard output and the journal without ever
+holding up traffic.
+"""
+
+from gateway.connection_log.reasons import EXPLANATIONS, ReasonCode, RefusalReason
+from gateway.connection_log.record import AttemptStatus, ConnectionRecord, Counters, RecordType
+from gateway.connection_log.sinks import FileSink, JournalSink, Sink, StreamSink
+from gateway.connection_log.writer import ConnectionLog, SinkStatus
+
+__all__ = [
+    "EXPLANATIONS",
+    "AttemptStatus",
+    "ConnectionLog",
+    "ConnectionRecord",
+    "Counters",
+    "FileSink",
+    "JournalSink",
+    "ReasonCode",
+    "RecordType",
+    "RefusalReason",
+    "Sink",
+    "SinkStatus",
+    "StreamSink",
+]

@@ -1,0 +1,178 @@
+"""Brings records to the sinks without ever making traffic wait.
+
+    offer() ▶ bounded queue, one for each sink ▶ a thread that may block ▶ sink
+
+A full queue loses the newest record and counts it. A sink that fails is tried again, with growing pauses, with the
+very line that it refused. When a sink takes lines again, a `records-lost` line in the log says how many are missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from gateway.connection_log.record import ConnectionRecord, build_line, build_loss_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.connection_log.sinks import Sink
+
+__all__ = ["ConnectionLog", "SinkStatus"]
+
+QUEUE_LINES = 10_000
+"""About 10 MB for each sink: ten thousand clients can connect while the sink is away."""
+BATCH_LINES = 500
+"""Lines for one trip to the thread, so that `reopen` is never far away."""
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 30.0
+
+logger = structlog.get_logger("connection_log")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """How one sink fares, for `portway status`."""
+
+    name: str
+    queued: int
+    lost: int
+    """Records that never reached this sink since the daemon started."""
+    failing: str | None
+    """What the sink last said, while it takes no lines."""
+
+
+class ConnectionLog:
+    """The connection log of the daemon: every record goes to every sink."""
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        *,
+        node: str,
+        queue_lines: int = QUEUE_LINES,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._writers = [_Writer(sink, node, queue_lines, unix_time) for sink in sinks]
+
+    def write(self, record: ConnectionRecord) -> None:
+        """Queue the record for every sink. Returns at once and never fails."""
+        line = build_line(record)
+        for writer in self._writers:
+            writer.offer(line)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bring lines to the sinks until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for writer in self._writers:
+                nursery.start_soon(writer.run)
+            task_status.started()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until everything queued has been written, but not longer than `timeout_s`."""
+        with trio.move_on_after(timeout_s):
+            for writer in self._writers:
+                await writer.idle()
+        for status in self.status():
+            if status.queued:
+                logger.error("connection log ends with records unwritten", sink=status.name, records=status.queued)
+
+    def reopen(self) -> None:
+        """Have every sink reopen its file before its next line: what SIGHUP means to logrotate."""
+        for writer in self._writers:
+            writer.reopen()
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        """How the sinks fare."""
+        return tuple(writer.status() for writer in self._writers)
+
+
+class _Writer:
+    """The queue before one sink, and the task that empties it."""
+
+    def __init__(self, sink: Sink, node: str, queue_lines: int, unix_time: Callable[[], float]) -> None:
+        self._sink = sink
+        self._node = node
+        self._queue_lines = queue_lines
+        self._unix_time = unix_time
+        self._queue: deque[bytes] = deque()
+        self._unreported = 0
+        self._lost = 0
+        self._failing: str | None = None
+        self._reopen = False
+        self._busy = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._thread = trio.CapacityLimiter(1)
+
+    def offer(self, line: bytes) -> None:
+        """Queue one line, or count it as lost."""
+        if len(self._queue) >= self._queue_lines:
+            self._lost += 1
+            self._unreported += 1
+            return
+        self._queue.append(line)
+        if not self._busy.is_set():
+            self._busy.set()
+            self._idle = trio.Event()
+
+    def reopen(self) -> None:
+        """Reopen the sink before the next line."""
+        self._reopen = True
+
+    async def idle(self) -> None:
+        """Wait until nothing is queued."""
+        await self._idle.wait()
+
+    def status(self) -> SinkStatus:
+        """How this sink fares."""
+        return SinkStatus(self._sink.name, len(self._queue), self._lost, self._failing)
+
+    async def run(self) -> None:
+        """Write until cancelled. A thread that hangs in the sink is left behind: it must not hold up the end."""
+        pause_s = RETRY_FIRST_S
+        while True:
+            await self._busy.wait()
+            try:
+                await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True, limiter=self._thread)
+            except OSError as error:
+                self._note_failure(error)
+                await trio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MOST_S)
+                continue
+            pause_s = RETRY_FIRST_S
+            self._note_success()
+
+    def _write_batch(self) -> None:
+        """Write queued lines, each leaving the queue once it is written. Runs in the thread.
+
+        Only this thread takes from the left of the queue and only the trio thread appends to its right, which
+        `deque` allows without a lock.
+        """
+        if self._reopen:
+            self._reopen = False
+            self._sink.reopen()
+        for _ in range(min(len(self._queue), BATCH_LINES)):
+            self._sink.write(self._queue[0])
+            self._queue.popleft()
+
+    def _note_failure(self, error: OSError) -> None:
+        if self._failing is None:
+            logger.error("connection log sink fails", sink=self._sink.name, error=str(error))
+        self._failing = str(error)
+
+    def _note_success(self) -> None:
+        if self._failing is not None:
+            logger.info("connection log sink works again", sink=self._sink.name, lost_records=self._unreported)
+            self._failing = None
+        if self._unreported:
+            self._queue.append(build_loss_line(self._unreported, self._node, self._unix_time()))
+            self._unreported = 0
+        if not self._queue:
+            self._busy = trio.Event()
+            self._idle.set()

@@ -1,0 +1,119 @@
+import dataclasses
+import json
+from ipaddress import IPv4Address
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.connection_log import AttemptStatus, ConnectionRecord, Counters, RecordType
+from gateway.connection_log.record import build_line, build_loss_line
+from tunnel.events import CloseReason
+
+AWS_KEYS = [
+    "connection-log-type",
+    "connection-attempt-status",
+    "connection-reset-status",
+    "connection-attempt-failure-reason",
+    "connection-id",
+    "client-vpn-endpoint-id",
+    "transport-protocol",
+    "connection-start-time",
+    "connection-last-update-time",
+    "client-ip",
+    "client-ip-v6",
+    "common-name",
+    "device-type",
+    "device-ip",
+    "port",
+    "ingress-bytes",
+    "egress-bytes",
+    "ingress-packets",
+    "egress-packets",
+    "connection-end-time",
+    "connection-duration-seconds",
+]
+
+FAILED = ConnectionRecord(
+    record_type=RecordType.ATTEMPT,
+    attempt_status=AttemptStatus.FAILED,
+    connection_id="cvpn-connection-1",
+    endpoint_id="cvpn-endpoint-1",
+    endpoint_name="main",
+    node="gw1",
+    transport_protocol="udp",
+    device_ip="198.51.100.9",
+    port=50096,
+    updated_at=1769847302.9,
+    failure_reason="the certificate is past its end",
+    reason_code=CloseReason.CERTIFICATE_EXPIRED,
+)
+
+ENDED = dataclasses.replace(
+    FAILED,
+    record_type=RecordType.RESET,
+    attempt_status=AttemptStatus.NOT_APPLICABLE,
+    failure_reason=None,
+    reason_code=CloseReason.IDLE,
+    started_at=1769847302.9,
+    ended_at=1769847620.1,
+    updated_at=1769847620.1,
+    client_ip=IPv4Address("10.80.0.34"),
+    common_name="laptop-17",
+    groups=("engineering",),
+    device_type="mac",
+    counters=Counters(ingress_packets=1, ingress_bytes=2, egress_packets=3, egress_bytes=4),
+)
+
+
+def test_a_record_has_every_key_of_aws_first_and_in_its_order() -> None:
+    assert list(FAILED.as_json())[: len(AWS_KEYS)] == AWS_KEYS
+
+
+def test_a_failed_attempt_says_why_and_has_na_for_what_never_was() -> None:
+    record = FAILED.as_json()
+    assert record["connection-log-type"] == "connection-attempt"
+    assert record["connection-attempt-status"] == "failed"
+    assert record["connection-attempt-failure-reason"] == "the certificate is past its end"
+    assert record["reason-code"] == "certificate-expired"
+    absent = ["connection-start-time", "client-ip", "common-name", "connection-end-time", "connection-duration-seconds"]
+    assert [record[key] for key in absent] == ["NA"] * len(absent)
+
+
+def test_the_end_of_a_session_has_its_times_duration_and_counters() -> None:
+    record = ENDED.as_json()
+    assert record["connection-log-type"] == "connection-reset"
+    assert record["connection-attempt-status"] == "NA"
+    assert record["connection-start-time"] == "2026-01-31 08:15:02"
+    assert record["connection-end-time"] == "2026-01-31 08:20:20"
+    assert record["connection-duration-seconds"] == "318"
+    assert record["client-ip"] == "10.80.0.34"
+    assert [record[f"{way}-{what}"] for way in ("ingress", "egress") for what in ("packets", "bytes")] == [
+        "1",
+        "2",
+        "3",
+        "4",
+    ]
+
+
+def test_every_value_is_a_string_or_a_list_of_strings() -> None:
+    for value in (*FAILED.as_json().values(), *ENDED.as_json().values()):
+        assert isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+
+
+@given(st.text())
+def test_a_record_is_one_line_whatever_a_client_calls_itself(name: str) -> None:
+    line = build_line(dataclasses.replace(ENDED, common_name=name, client_version=name))
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert all(0x20 <= octet < 0x7F for octet in line[:-1])
+    assert json.loads(line)["common-name"] == (name or "NA")
+
+
+def test_a_loss_line_says_how_many() -> None:
+    line = json.loads(build_loss_line(17, "gw1", 1769847302.9))
+    assert line == {
+        "connection-log-type": "records-lost",
+        "lost-records": "17",
+        "connection-last-update-time": "2026-01-31 08:15:02",
+        "node": "gw1",
+    }
