@@ -1,0 +1,22 @@
+"""The configuration file: read whole, checked whole, handed on as immutable values.
+
+`load_config` gives the daemon its `Config` or raises `ConfigError`; `check_config` finds everything that is wrong,
+what `policy.validate` says included. Must not know what the daemon does with any of it.
+"""
+
+from __future__ import annotations
+
+from gateway.config.problems import ConfigError, Problem
+from gateway.config.reading import check_config, load_config
+from gateway.config.settings import Config, ConnectionLogSettings, GatewaySettings, LogSettings
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ConnectionLogSettings",
+    "GatewaySettings",
+    "LogSettings",
+    "Problem",
+    "check_config",
+    "load_config",
+]

@@ -1,0 +1,107 @@
+"""From the validated file to the values that the daemon works with.
+
+Owns the mapping of keys to `GatewaySettings` and `GatewaySpec`; nothing can be wrong here any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.config.settings import ConnectionLogSettings, GatewaySettings, LogSettings
+from policy import spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.config import models
+    from gateway.config.files import NamedFile
+
+__all__ = ["build_settings", "build_spec"]
+
+_MIB = 1024 * 1024
+
+
+def build_settings(gateway: models.Gateway, directory: Path, host_name: str) -> GatewaySettings:
+    """Build the daemon's settings; `directory` is the configuration's, `host_name` what this host calls itself."""
+    state_dir = directory / gateway.state_dir
+    log = gateway.connection_log
+    return GatewaySettings(
+        state_dir=state_dir,
+        control_socket=state_dir / gateway.control_socket,
+        pki_dir=directory / gateway.pki_dir,
+        node=gateway.node or host_name,
+        log=LogSettings(level=gateway.log.level, format=gateway.log.format),
+        connection_log=ConnectionLogSettings(
+            file=state_dir / log.file if log.file else None,
+            rotate_bytes=log.rotate_mib * _MIB,
+            rotate_keep=log.rotate_keep,
+            stdout=log.stdout,
+            journal=log.journal,
+            refresh_s=log.refresh_s,
+        ),
+    )
+
+
+def build_spec(file: models.ConfigFile) -> spec.GatewaySpec:
+    """Build what `policy` judges and the daemon reconciles to."""
+    return spec.GatewaySpec(tuple(_build_endpoint(endpoint) for endpoint in file.endpoint))
+
+
+def _build_endpoint(endpoint: models.Endpoint) -> spec.EndpointSpec:
+    return spec.EndpointSpec(
+        name=endpoint.name,
+        client_cidr_block=endpoint.client_cidr_block,
+        server_certificate=spec.ServerCertificate(
+            certificate_chain=endpoint.server_certificate.octets, private_key=endpoint.server_key.octets
+        ),
+        authentication=_build_authentication(endpoint.authentication),
+        control_channel=_build_control_channel(endpoint.control_channel),
+        listen=endpoint.listen,
+        transport_protocol=endpoint.transport_protocol,
+        vpn_port=endpoint.vpn_port,
+        public_hostname=endpoint.public_hostname,
+        description=endpoint.description,
+        split_tunnel=endpoint.split_tunnel,
+        dns_servers=endpoint.dns_servers,
+        search_domains=endpoint.search_domains,
+        tls_version_min=endpoint.tls_version_min,
+        session_timeout_hours=endpoint.session_timeout_hours,
+        max_clients=endpoint.max_clients,
+        sessions_per_client=endpoint.sessions_per_client,
+        clients_reachable=endpoint.clients_reachable,
+        data_channel=spec.DataChannel(**dict(endpoint.data_channel)),
+        keepalive=spec.Keepalive(**dict(endpoint.keepalive)),
+        handshake=spec.HandshakeLimits(**dict(endpoint.handshake)),
+        target_networks=tuple(spec.TargetNetwork(**dict(network)) for network in endpoint.target_network),
+        routes=tuple(spec.Route(**dict(route)) for route in endpoint.route),
+        authorization_rules=tuple(_build_rule(rule) for rule in endpoint.authorization_rule),
+    )
+
+
+def _build_authentication(section: models.Authentication) -> spec.CertificateAuthentication:
+    crl = section.certificate_revocation_list
+    return spec.CertificateAuthentication(
+        client_root_certificate_chain=section.client_root_certificate_chain.octets,
+        certificate_revocation_list=crl.octets if crl else None,
+        groups_from=section.groups_from,
+    )
+
+
+def _build_control_channel(section: models.ControlChannel) -> spec.ControlChannel:
+    return spec.ControlChannel(
+        accept=tuple(spec.ControlChannelProtection(protection) for protection in section.accept),
+        tls_crypt_key=_key(section.tls_crypt_key),
+        tls_auth_key=_key(section.tls_auth_key),
+        tls_auth_digest=section.tls_auth_digest,
+        tls_auth_direction=None if section.tls_auth_direction == "both" else section.tls_auth_direction,
+        tls_crypt_v2_server_key=_key(section.tls_crypt_v2_server_key),
+        tls_crypt_v2_max_age_days=section.tls_crypt_v2_max_age_days,
+    )
+
+
+def _key(file: NamedFile[bytes] | None) -> bytes | None:
+    return (file.content or b"") if file else None
+
+
+def _build_rule(rule: models.AuthorizationRule) -> spec.AuthorizationRule:
+    return spec.AuthorizationRule(destination=rule.destination, group=rule.group, description=rule.description)

@@ -1,0 +1,107 @@
+"""From a file to a `Config`: read, validate whole, and report everything that is wrong at once.
+
+Owns the order of the steps. The shape lives in `models`, what files must hold in `files` and `certificates`, the
+wording in `sentences`.
+"""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gateway.config.building import build_settings, build_spec
+from gateway.config.files import Surroundings, read_file
+from gateway.config.models import ConfigFile
+from gateway.config.problems import ConfigError, Problem, WrongValue
+from gateway.config.sentences import problems_of, where_of
+from gateway.config.settings import Config
+from policy.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from policy.host_facts import HostFacts
+
+__all__ = ["check_config", "load_config"]
+
+MAX_CONFIG_SIZE = 4 * 1024 * 1024
+"""Tens of thousands of rules; more than this is some other file."""
+
+
+def load_config(path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Config:
+    """Read a configuration and the files that it names. Raises `ConfigError` with everything that is wrong.
+
+    Paths in the file are relative to it. What the spec means is not judged: see `policy.validate`.
+    """
+    raw = _read_toml(path)
+    surroundings = Surroundings(path.absolute().parent, now())
+    try:
+        file = ConfigFile.model_validate(raw, context=surroundings)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, ConfigFile, raw)) from None
+    return _build(file, path, surroundings)
+
+
+def check_config(
+    path: Path, facts: HostFacts | None = None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> tuple[Problem, ...]:
+    """Find everything that is wrong with a configuration; without `facts` the host is not looked at.
+
+    A file that it names may be broken: what the rest means is judged all the same.
+    """
+    try:
+        return _meaning_problems(load_config(path, now=now), facts)
+    except ConfigError as error:
+        config = _load_without_files(path, now())
+        return error.problems + (_meaning_problems(config, facts) if config else ())
+
+
+def _load_without_files(path: Path, now: datetime) -> Config | None:
+    """The configuration as it would be if every file were right; None where the shape is already wrong."""
+    surroundings = Surroundings(path.absolute().parent, now, read_files=False)
+    try:
+        return _build(ConfigFile.model_validate(_read_toml(path), context=surroundings), path, surroundings)
+    except (ConfigError, ValidationError):
+        return None
+
+
+def _meaning_problems(config: Config, facts: HostFacts | None) -> tuple[Problem, ...]:
+    names = [endpoint.name for endpoint in config.spec.endpoints]
+    return tuple(
+        Problem(found.key_path, found.text, where_of(found.key_path, names), found.severity)
+        for found in validate(config.spec, facts)
+    )
+
+
+def _build(file: ConfigFile, path: Path, surroundings: Surroundings) -> Config:
+    return Config(
+        settings=build_settings(file.gateway, surroundings.directory, socket.gethostname()),
+        spec=build_spec(file),
+        files=(path.absolute(), *surroundings.files),
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        octets = read_file(path, limit=MAX_CONFIG_SIZE)
+    except WrongValue as wrong:
+        raise _whole_file(f"The configuration {wrong}.") from None
+    try:
+        return tomllib.loads(octets.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise _whole_file(
+            f"{path} is no UTF-8 text: octet {error.start} is 0x{octets[error.start]:02x}. Save it as UTF-8."
+        ) from None
+    except ValueError as error:  # TOMLDecodeError, and what int() says of a number with thousands of digits
+        raise _whole_file(f"{path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise _whole_file(f"{path} nests lists or tables too deeply to be a configuration.") from None
+
+
+def _whole_file(text: str) -> ConfigError:
+    return ConfigError((Problem("", text),))
