@@ -1,1 +1,85 @@
-"""Who may reach what. Pure: values in, values out; no files, sockets, clocks or devices."""
+"""Who may reach what. Pure: values in, values out; no files, sockets, clocks or devices.
+
+spec         what an administrator has decided: `GatewaySpec` and the records in it
+validate     what is wrong with it, beside itself and on a host: `Problem`s
+compare      what a new one changes
+decide       the meaning of routes and rules; `compile_access` makes the data plane's table of it
+explain      why, and what would have to change
+AddressPool  who has which address inside the tunnel
+"""
+
+from __future__ import annotations
+
+from policy.access import AccessTable, Verdict, compile_access, decide
+from policy.changes import Aspect, EndpointChange, GatewayChange, compare
+from policy.errors import AddressUnavailable, PolicyError, PoolExhausted
+from policy.explain import Explanation, explain
+from policy.explain_text import render_explanation, verdict_sentence
+from policy.host_facts import HostFacts, HostInterface
+from policy.pool import AddressPool, pool_capacity
+from policy.problems import Problem, Severity
+from policy.remedies import Remedy
+from policy.routes import pushed_routes, redirects_gateway
+from policy.spec import (
+    LOCAL,
+    AuthorizationRule,
+    CertificateAuthentication,
+    ControlChannel,
+    ControlChannelProtection,
+    DataChannel,
+    EndpointSpec,
+    GatewaySpec,
+    HandshakeLimits,
+    Keepalive,
+    Route,
+    ServerCertificate,
+    TargetNetwork,
+)
+from policy.validate import validate
+from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
+
+__all__ = [
+    "DATA_CIPHERS",
+    "DIGESTS",
+    "GROUP_SOURCES",
+    "LOCAL",
+    "TLS_VERSIONS",
+    "TRANSPORTS",
+    "AccessTable",
+    "AddressPool",
+    "AddressUnavailable",
+    "Aspect",
+    "AuthorizationRule",
+    "CertificateAuthentication",
+    "ControlChannel",
+    "ControlChannelProtection",
+    "DataChannel",
+    "EndpointChange",
+    "EndpointSpec",
+    "Explanation",
+    "GatewayChange",
+    "GatewaySpec",
+    "HandshakeLimits",
+    "HostFacts",
+    "HostInterface",
+    "Keepalive",
+    "PolicyError",
+    "PoolExhausted",
+    "Problem",
+    "Remedy",
+    "Route",
+    "ServerCertificate",
+    "Severity",
+    "TargetNetwork",
+    "Verdict",
+    "compare",
+    "compile_access",
+    "decide",
+    "explain",
+    "pool_capacity",
+    "pushed_routes",
+    "redirects_gateway",
+    "render_explanation",
+    "validate",
+    "verdict_sentence",
+]

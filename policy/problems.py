@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Problem", "Severity", "error", "warning"]
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+__all__ = ["Problem", "Severity", "error", "repeats", "warning"]
 
 
 class Severity(enum.Enum):
@@ -39,3 +43,14 @@ def error(key_path: str, text: str) -> Problem:
 def warning(key_path: str, text: str) -> Problem:
     """A problem that an administrator should know of."""
     return Problem(key_path, text, Severity.WARNING)
+
+
+def repeats(values: Iterable[Hashable]) -> set[int]:
+    """The indexes of values that came before: where a duplicate is best pointed at."""
+    seen: set[Hashable] = set()
+    indexes = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            indexes.add(index)
+        seen.add(value)
+    return indexes
