@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunnel.data_keys import Cipher
 from tunnel.errors import HandshakeError
 from tunnel.events import CloseReason
 from tunnel.peer_info import IvProto
@@ -16,6 +15,7 @@ from tunnel.peer_info import IvProto
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tunnel.data_keys import Cipher
     from tunnel.peer_info import PeerInfo
 
 __all__ = ["Negotiated", "answer_options_string", "negotiate"]
@@ -76,7 +76,7 @@ def _parse_options(options: str) -> dict[str, str]:
 
 def _refuse_unsupported(peer_info: PeerInfo, occ: dict[str, str]) -> None:
     reason = None
-    if occ.get("dev-type", "tun") != "tun":
+    if occ.get("dev-type") == "tap":
         reason = "dev tap is not supported by this gateway: use dev tun"
     elif "mtu-dynamic" in occ:
         reason = "fragment is not supported by this gateway: remove it from the profile"

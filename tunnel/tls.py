@@ -83,7 +83,6 @@ class TlsServerContext:
         _use_credentials(self._context, certificate_chain, private_key)
         _trust(self._context, client_ca, crl)
         self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_callback)
-        self._context.set_client_ca_list([certificate.get_subject() for certificate in _load_authorities(client_ca)])
 
     def new_session(self) -> TlsSession:
         """The server's end of a TLS session that has not begun."""

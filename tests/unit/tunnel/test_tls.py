@@ -1,0 +1,192 @@
+"""Each way in which a client's certificate can fail gives its own reason code."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tunnel.errors import HandshakeError, TlsConfigError
+from tunnel.events import CloseReason
+from tunnel.tls import TlsClientContext, TlsServerContext, TlsSession
+
+NOW = dt.datetime.now(dt.UTC)
+DAY = dt.timedelta(days=1)
+SERIALS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Issued:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+
+def issue(
+    name: str,
+    issuer: Issued | None = None,
+    *,
+    authority: bool = False,
+    usage: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
+    begins: dt.timedelta = -DAY,
+    ends: dt.timedelta = DAY,
+) -> Issued:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(next(SERIALS))
+        .not_valid_before(NOW + begins)
+        .not_valid_after(NOW + ends)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    )
+    if usage is not None and not authority:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    return Issued(builder.sign((issuer.key if issuer else key), hashes.SHA256()), key)
+
+
+def revocations(issuer: Issued, *revoked: Issued, ends: dt.timedelta = DAY) -> bytes:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
+    builder = builder.last_update(NOW - 2 * DAY).next_update(NOW + ends)
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(each.certificate.serial_number)
+        builder = builder.add_revoked_certificate(entry.revocation_date(NOW - DAY).build())
+    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+CA = issue("ca", authority=True)
+OTHER_CA = issue("other", authority=True)
+NAMESAKE_CA = issue("ca", authority=True)
+MIDDLE = issue("middle", CA, authority=True)
+SERVER = issue("server", CA, usage=ExtendedKeyUsageOID.SERVER_AUTH)
+CLIENT = issue("ana", CA)
+
+
+def server(ca: bytes = CA.pem, crl: bytes | None = None, minimum_version: str = "1.2") -> TlsSession:
+    return TlsServerContext(
+        certificate_chain=SERVER.pem,
+        private_key=SERVER.key_pem,
+        client_ca=ca,
+        crl=crl,
+        minimum_version=minimum_version,
+    ).new_session()
+
+
+def client(issued: Issued | None = CLIENT, chain: bytes = b"", maximum_version: str = "1.3") -> TlsSession:
+    return TlsClientContext(
+        server_ca=CA.pem,
+        certificate_chain=issued.pem + chain if issued else None,
+        private_key=issued.key_pem if issued else None,
+        maximum_version=maximum_version,
+    ).new_session()
+
+
+def shake_hands(server: TlsSession, client: TlsSession) -> None:
+    client.start()
+    for _ in range(10):
+        server.receive(client.ciphertext())
+        client.receive(server.ciphertext())
+
+
+def failure(server: TlsSession, client: TlsSession) -> HandshakeError:
+    with pytest.raises(HandshakeError) as caught:
+        shake_hands(server, client)
+    return caught.value
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_good_client_is_let_in_and_both_sides_export_the_same(version: str) -> None:
+    one, other = server(crl=revocations(CA)), client(maximum_version=version)
+    shake_hands(one, other)
+    assert one.handshake_complete
+    assert one.version == f"TLSv{version}"
+    assert one.peer_chain()[0] == CLIENT.certificate
+    assert one.export(b"EXPORTER-test", 256) == other.export(b"EXPORTER-test", 256)
+    one.write(b"hello\x00")
+    one.write(b"again\x00")
+    other.receive(one.ciphertext())
+    assert (other.read(), other.read(), other.read()) == (b"hello\x00", b"again\x00", b"")
+
+
+@pytest.mark.parametrize(
+    ("issued", "reason"),
+    [
+        (issue("old", CA, begins=-2 * DAY, ends=-DAY), CloseReason.CERTIFICATE_EXPIRED),
+        (issue("new", CA, begins=DAY, ends=2 * DAY), CloseReason.CERTIFICATE_NOT_YET_VALID),
+        (issue("server", CA, usage=ExtendedKeyUsageOID.SERVER_AUTH), CloseReason.CERTIFICATE_WRONG_USAGE),
+        (issue("foreign", OTHER_CA), CloseReason.UNKNOWN_CA),
+        (issue("forged", NAMESAKE_CA), CloseReason.UNKNOWN_CA),
+        (issue("self"), CloseReason.UNKNOWN_CA),
+        (None, CloseReason.NO_CERTIFICATE),
+    ],
+    ids=["expired", "not yet valid", "wrong usage", "foreign", "forged", "self-signed", "none"],
+)
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_bad_client_is_refused_for_its_own_reason(issued: Issued | None, reason: CloseReason, version: str) -> None:
+    side = server()
+    assert failure(side, client(issued, maximum_version=version)).reason is reason
+    assert side.ciphertext(), "an alert waits for the client"
+
+
+def test_a_revoked_client_is_refused() -> None:
+    assert failure(server(crl=revocations(CA, CLIENT)), client()).reason is CloseReason.CERTIFICATE_REVOKED
+
+
+def test_an_expired_list_or_another_authoritys_list_lets_nobody_in() -> None:
+    expired = failure(server(crl=revocations(CA, ends=-DAY)), client())
+    assert expired.reason is CloseReason.CRL_UNUSABLE
+    assert "renew" in expired.text
+    assert failure(server(crl=revocations(OTHER_CA)), client()).reason is CloseReason.CRL_UNUSABLE
+
+
+def test_a_chain_through_an_intermediate_needs_the_list_of_the_clients_issuer_only() -> None:
+    leaf = issue("leaf", MIDDLE)
+    side = server(crl=revocations(MIDDLE))
+    shake_hands(side, client(leaf, chain=MIDDLE.pem))
+    assert [certificate.subject for certificate in side.peer_chain()][:2] == [
+        leaf.certificate.subject,
+        MIDDLE.certificate.subject,
+    ]
+    revoked = failure(server(crl=revocations(MIDDLE, leaf)), client(leaf, chain=MIDDLE.pem))
+    assert revoked.reason is CloseReason.CERTIFICATE_REVOKED
+
+
+def test_no_common_version_has_a_reason_of_its_own() -> None:
+    refused = failure(server(minimum_version="1.3"), client(maximum_version="1.2"))
+    assert refused.reason is CloseReason.NO_COMMON_TLS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"certificate_chain": b"nonsense"},
+        {"private_key": b"nonsense"},
+        {"private_key": CLIENT.key_pem},
+        {"client_ca": b"nonsense"},
+        {"crl": b"nonsense"},
+        {"crl": b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"},
+    ],
+    ids=["certificate", "key", "another key", "ca", "no crl", "broken crl"],
+)
+def test_material_that_openssl_refuses_is_a_config_error(changes: dict[str, bytes]) -> None:
+    material = {"certificate_chain": SERVER.pem, "private_key": SERVER.key_pem, "client_ca": CA.pem, "crl": None}
+    with pytest.raises(TlsConfigError):
+        TlsServerContext(**(material | changes))  # type: ignore[arg-type]  # a mix of bytes and None
