@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tests.lab import OFFICE_NETWORK, Gateway, LabAuthority, generate_key, start_openvpn_server
+from tests.lab import (
+    OFFICE_NETWORK,
+    Gateway,
+    LabAuthority,
+    endpoint,
+    gateway_config,
+    generate_key,
+    rule,
+    start_openvpn_server,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,50 +103,29 @@ class PortwayServer:
     name = "portway"
 
     def start(self, lab: Lab, material: Material, setting: Setting) -> Process:
-        config = material.directory / "portway.toml"
-        config.write_text(f"""
-            [gateway]
-            state_dir = "{material.directory}/state"
-
-            [[endpoint]]
-            name = "bench"
-            transport_protocol = ["{setting.transport}"]
-            vpn_port = {PORT}
-            client_cidr_block = "10.80.0.0/22"
-            server_certificate = "{material.server.certificate}"
-            server_key = "{material.server.key}"
-            sessions_per_client = 0
-
-            [endpoint.authentication]
-            type = "certificate-authentication"
-            client_root_certificate_chain = "{material.ca}"
-
-            [endpoint.control_channel]
-            accept = ["tls-crypt"]
-            tls_crypt_key = "{material.tls_crypt}"
-
-            [endpoint.data_channel]
-            data_ciphers = ["{setting.cipher}"]
-
-            [endpoint.handshake]
-            max_stateless_replies = 1000
-            max_half_open_per_prefix = 500
-
-            [[endpoint.target_network]]
-            name = "office"
-            interface = "office"
-            cidr = "{OFFICE_NETWORK}"
-            nat = false
-
-            [[endpoint.route]]
-            destination = "{OFFICE_NETWORK}"
-            target = "office"
-
-            [[endpoint.authorization_rule]]
-            destination = "{OFFICE_NETWORK}"
-            all = true
-        """)
-        return Gateway(lab.gateway, config, log=lab.log("portway"))
+        config = gateway_config(
+            material.directory / "state",
+            endpoint(
+                transport_protocol=[setting.transport],
+                vpn_port=PORT,
+                server_certificate=str(material.server.certificate),
+                server_key=str(material.server.key),
+                sessions_per_client=0,
+                authentication={
+                    "type": "certificate-authentication",
+                    "client_root_certificate_chain": str(material.ca),
+                },
+                control_channel={"accept": ["tls-crypt"], "tls_crypt_key": str(material.tls_crypt)},
+                data_channel={"data_ciphers": [setting.cipher]},
+                handshake={"max_stateless_replies": 1000, "max_half_open_per_prefix": 500},
+                target_network=[
+                    {"name": "office", "interface": "office", "cidr": OFFICE_NETWORK, "nat": False},
+                ],
+                route=[{"destination": OFFICE_NETWORK, "target": "office"}],
+                authorization_rule=[rule(OFFICE_NETWORK)],
+            ),
+        )
+        return Gateway(lab.gateway, material.directory, config, log=lab.log("portway"))
 
 
 def client_profile(lab: Lab, material: Material, setting: Setting) -> Path:

@@ -4,7 +4,9 @@ Used by the interop tests, the bench and the demo. Needs root, iproute2 and the 
 """
 
 from tests.lab.authority import Issued, LabAuthority
-from tests.lab.gateway import Gateway
+from tests.lab.bad_path import BadPath, start_relay
+from tests.lab.config import CONTROL_CHANNELS, Toml, build_toml, endpoint, gateway_config, rule
+from tests.lab.gateway import PORTWAY, Gateway, Pki, portway
 from tests.lab.namespace import Namespace
 from tests.lab.network import OFFICE_HOST, OFFICE_NETWORK, VAULT_HOST, VAULT_NETWORK, WEB_PORT, Lab
 from tests.lab.openvpn import (
@@ -18,12 +20,15 @@ from tests.lab.openvpn import (
 from tests.lab.process import LabError, Process, Usage, eventually, usage
 
 __all__ = [
+    "CONTROL_CHANNELS",
     "NULL_DEVICE",
     "OFFICE_HOST",
     "OFFICE_NETWORK",
+    "PORTWAY",
     "VAULT_HOST",
     "VAULT_NETWORK",
     "WEB_PORT",
+    "BadPath",
     "Connected",
     "Gateway",
     "Issued",
@@ -32,11 +37,19 @@ __all__ = [
     "LabError",
     "Namespace",
     "OpenVpnClient",
+    "Pki",
     "Process",
+    "Toml",
     "Usage",
+    "build_toml",
+    "endpoint",
     "eventually",
+    "gateway_config",
     "generate_key",
     "openvpn_version",
+    "portway",
+    "rule",
     "start_openvpn_server",
+    "start_relay",
     "usage",
 ]
