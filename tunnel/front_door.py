@@ -295,7 +295,7 @@ class FrontDoor:
         packet = opened.packet
         if packet.message_id != _RESET_ID or packet.acks:
             return Ignored(IgnoreReason.MALFORMED)
-        self._limiter.take(now)
+        self._limiter.take()
         needs_wkc = opened.protection is Protection.TLS_CRYPT_V2
         if needs_wkc and not opened.resends_wkc:
             return self._admit_with_state(opened)

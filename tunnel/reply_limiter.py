@@ -22,13 +22,13 @@ class ReplyLimiter:
 
     def has_room(self, now: float) -> bool:
         """Tell whether one more answer is allowed; asked before the cost of verifying a packet is paid."""
-        return self._count < self._max_replies or now >= self._window_end
-
-    def take(self, now: float) -> None:
-        """Count one answer."""
         if now >= self._window_end:
             self._window_end = now + self._window_s
             self._count = 0
+        return self._count < self._max_replies
+
+    def take(self) -> None:
+        """Count one answer, for which there was room."""
         self._count += 1
 
     def give_back(self) -> None:
