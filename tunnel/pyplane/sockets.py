@@ -1,0 +1,61 @@
+"""Opening the plane's sockets, and what the operating system's refusals mean to a person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from tunnel.udp_offload import enlarge_buffers
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+__all__ = ["open_listener", "open_udp"]
+
+_BACKLOG: Final = 1024
+"""Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
+
+
+def open_udp(listen: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket with large buffers. Raises OSError, whose text says what to do."""
+    sock = _open(listen, port, socket.SOCK_DGRAM)
+    enlarge_buffers(sock)
+    return sock
+
+
+def open_listener(listen: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    """A listening, non-blocking TCP socket. Raises OSError, whose text says what to do."""
+    sock = _open(listen, port, socket.SOCK_STREAM)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _open(listen: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET if listen.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, kind)
+    try:
+        if kind is socket.SOCK_STREAM:
+            # Else a restart would have to wait for the last streams' TIME_WAIT.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.setblocking(False)
+        sock.bind((str(listen), port))
+    except OSError as error:
+        sock.close()
+        raise _explain(error, listen, port, kind) from error
+    return sock
+
+
+def _explain(error: OSError, listen: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind) -> OSError:
+    remedies = {
+        errno.EADDRINUSE: "another program uses this port: stop it, or choose another port",
+        errno.EADDRNOTAVAIL: "this host has no such address: listen on one that it has, or on 0.0.0.0 or ::",
+        errno.EACCES: "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or root",
+    }
+    number = error.errno or 0
+    protocol = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+    place = f"{listen}:{port}" if listen.version == 4 else f"[{listen}]:{port}"
+    return OSError(number, f"cannot listen on {protocol} {place}: {remedies.get(number, os.strerror(number))}")

@@ -1,0 +1,93 @@
+"""The UDP socket: draining it, and sending to it.
+
+Owns the socket and what is particular to datagrams: joined ones, source addresses, errors. Knows no peers.
+
+Buffers: `recvmsg` makes one `bytes` of up to 64 KB that holds joined datagrams; cutting it gives each packet a `bytes`
+of its own. (Receiving into a buffer made once measures slower: 8.5 against 6.8 µs for 45 datagrams.)
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from tunnel.plane import Drop
+from tunnel.pyplane.udp_address import ANCILLARY_SIZE
+from tunnel.udp_offload import SOL_UDP, UDP_GRO, UdpSender, enable_gro
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from tunnel.plane import Path
+    from tunnel.pyplane.counters import DropCounters
+    from tunnel.pyplane.udp_address import Source, UdpAddresses
+
+__all__ = ["UdpSide"]
+
+_LARGEST: Final = 65_535
+_segment_size = struct.Struct("=i").unpack
+
+
+class UdpSide:
+    """One bound UDP socket."""
+
+    __slots__ = ("_addresses", "_counters", "_sender", "sock")
+
+    def __init__(self, sock: socket.socket, addresses: UdpAddresses, counters: DropCounters, *, offload: bool) -> None:
+        self.sock = sock
+        self._addresses = addresses
+        self._counters = counters
+        self._sender = UdpSender(sock, offload=offload)
+        addresses.request_destinations(sock)
+        if offload:
+            enable_gro(sock)
+
+    def drain(self, take: Callable[[bytes, Source], None], budget: int) -> bool:
+        """Take what has arrived, at least `budget` packets if there are so many. Whether there may be more."""
+        receive = self.sock.recvmsg
+        while budget > 0:
+            try:
+                data, ancillary, _, address = receive(_LARGEST, ANCILLARY_SIZE)
+            except BlockingIOError:
+                return False
+            except OSError:
+                # An ICMP error that the kernel hands us for an earlier datagram; it concerns no arrival.
+                budget -= 1
+                continue
+            budget -= self._take(data, ancillary, address, take)
+        return True
+
+    def _take(
+        self,
+        data: bytes,
+        ancillary: list[tuple[int, int, bytes]],
+        address: Any,
+        take: Callable[[bytes, Source], None],
+    ) -> int:
+        """Hand on the datagrams of one receive; returns how many there were."""
+        size = total = len(data)
+        local = b""
+        for level, kind, value in ancillary:
+            if level == SOL_UDP and kind == UDP_GRO:
+                size = _segment_size(value)[0] or total
+            else:
+                local = self._addresses.local_of(((level, kind, value),))
+        source = (address, local)
+        if size >= total:
+            take(data, source)
+            return 1
+        for start in range(0, total, size):
+            take(data[start : start + size], source)
+        return -(-total // size)
+
+    def send(self, packets: Sequence[bytes], source: Source) -> int:
+        """Send each packet as a datagram of its own; returns how many the socket did not take."""
+        address, local = source
+        return self._sender.send(packets, address, self._addresses.ancillary_for(local))
+
+    def send_control(self, path: Path, packets: Sequence[bytes]) -> None:
+        """Send control packets where control says."""
+        failed = self.send(packets, self._addresses.source_of(path))
+        if failed:
+            self._counters.drop(Drop.SEND_FAILED, count=failed)

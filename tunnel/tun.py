@@ -1,0 +1,84 @@
+"""The TUN device: opening it, and what the operating system's refusals mean.
+
+Owns the file descriptor that carries inner packets, one per read and write. Must not know addresses, routes or link
+state: whoever configures the host does that, by the interface index.
+
+https://docs.kernel.org/networking/tuntap.html
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Final, Protocol
+
+import pytun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TunDevice", "open_tun"]
+
+_REMEDIES: Final = {
+    errno.ENOENT: "the kernel module is not loaded: run `modprobe tun`; in a container, pass the device in "
+    "(`--device /dev/net/tun`)",
+    errno.ENODEV: "the kernel has no TUN driver: run `modprobe tun`",
+    errno.ENXIO: "the kernel has no TUN driver: run `modprobe tun`",
+    errno.EACCES: "this user may not open it: run as root, or let the service manager allow /dev/net/tun",
+    errno.EPERM: "the capability CAP_NET_ADMIN is missing: run as root, or grant it to the service or container",
+    errno.EBUSY: "another program holds a device of that name",
+    errno.EINVAL: "a device of that name exists with other properties, or the name is longer than 15 characters",
+}
+
+
+class _Handle(Protocol):
+    """What a TUN device is to Python: an open file."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class TunDevice:
+    """An open device: each read gives one whole inner packet, each write takes one. Never blocks."""
+
+    __slots__ = ("_handle", "fd", "ifindex", "name")
+
+    def __init__(self, name: str, ifindex: int, handle: _Handle) -> None:
+        """`handle` keeps the file descriptor open; tests pass one end of a datagram socket pair."""
+        self.name = name
+        self.ifindex = ifindex
+        self._handle = handle
+        self.fd = handle.fileno()
+        os.set_blocking(self.fd, False)
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self.fd
+
+    def close(self) -> None:
+        """Close the descriptor, whereupon the kernel removes the device and its addresses and routes. Idempotent."""
+        if self.fd >= 0:
+            self.fd = -1
+            self._handle.close()
+
+
+def open_tun(name_pattern: str = "portway%d", *, create: Callable[..., _Handle] = pytun.TunTapDevice) -> TunDevice:
+    """Create a TUN device; the kernel puts the first free number in place of `%d`.
+
+    Raises OSError, whose text says what to do about it.
+    """
+    try:
+        handle = create(name=name_pattern, flags=pytun.IFF_TUN | pytun.IFF_NO_PI)
+    except OSError as error:
+        number = error.errno or _number_in(error)
+        reason = _REMEDIES.get(number, os.strerror(number) if number else str(error))
+        raise OSError(number, f"cannot create the TUN device {name_pattern!r} by /dev/net/tun: {reason}") from error
+    name = str(handle.name)  # type: ignore[attr-defined]  # pytun's own attribute
+    return TunDevice(name, socket.if_nametoindex(name), handle)
+
+
+def _number_in(error: OSError) -> int:
+    """The errno of a `pytun.Error`, which carries it as its first argument but not always as `errno`."""
+    number = error.args[0] if error.args else 0
+    return number if isinstance(number, int) else 0
