@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable
 
-__all__ = ["Problem", "Severity", "error", "repeats", "warning"]
+__all__ = ["Problem", "Severity", "error", "name_hint", "repeats", "warning"]
 
 
 class Severity(enum.Enum):
@@ -54,3 +55,10 @@ def repeats(values: Iterable[Hashable]) -> set[int]:
             indexes.add(index)
         seen.add(value)
     return indexes
+
+
+def name_hint(name: str, known: Collection[str]) -> str:
+    """What to say of an unknown name: the nearest known one, in whatever case, or all of them."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    near = get_close_matches(name.casefold(), by_folded, n=1)
+    return f'Did you mean "{by_folded[near[0]]}"?' if near else f"Use one of: {', '.join(known)}."

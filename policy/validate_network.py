@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from policy.access import UNROUTABLE, deciding_route, deciding_rules
 from policy.prefix_set import PrefixSet
-from policy.problems import Problem, error, repeats, warning
+from policy.problems import Problem, error, name_hint, repeats, warning
 from policy.routes import pushed_routes
 from policy.spec import LOCAL
 
@@ -93,7 +92,7 @@ def _check_routes(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
         )
     repeated = repeats(route.destination for route in endpoint.routes)
     authorised = PrefixSet(rule.destination for rule in endpoint.authorization_rules)
-    targets = {target.name: target for target in endpoint.target_networks}
+    targets = {target.name: target for target in reversed(endpoint.target_networks)}  # of namesakes the first
     for index, route in enumerate(endpoint.routes):
         key = f"{path}.route[{index}]"
         if index in repeated:
@@ -132,8 +131,7 @@ def _check_target_of(path: str, route: Route, targets: dict[str, TargetNetwork])
         return
     target = targets.get(route.target)
     if target is None:
-        close = get_close_matches(route.target, [*targets, LOCAL], n=1)
-        hint = f'Did you mean "{close[0]}"?' if close else f"Declare it, or use one of: {', '.join([*targets, LOCAL])}."
+        hint = name_hint(route.target, [*targets, LOCAL])
         yield error(f"{path}.target", f'There is no target network "{route.target}". {hint}')
     elif target.gateway is None and not route.destination.subnet_of(target.cidr):
         yield error(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from policy.pool import pool_capacity
-from policy.problems import Problem, error, repeats, warning
+from policy.problems import Problem, error, name_hint, repeats, warning
 from policy.spec import ControlChannel, ControlChannelProtection, EndpointSpec
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class _Choice:
         values = (value,) if isinstance(value, str) else value or ()
         for name in values:
             if name not in self.known:
-                yield error(f"{path}.{self.key}", f'"{name}" is unknown. {_hint(name, self.known)}')
+                yield error(f"{path}.{self.key}", f'"{name}" is unknown. {name_hint(name, self.known)}')
 
 
 _BOUNDS = (
@@ -128,11 +127,6 @@ def check_settings(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
     yield from _check_times(path, endpoint)
     yield from _check_dns(path, endpoint)
     yield from _check_counts(path, endpoint)
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f'Did you mean "{close[0]}"?' if close else f"Use one of: {', '.join(known)}."
 
 
 def _check_names(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:

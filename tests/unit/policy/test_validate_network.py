@@ -53,7 +53,7 @@ ERRORS: list[tuple[dict[str, object], str, str]] = [
     ({"target_networks": (replace(OFFICE, gateway=ip("10.20.0.255")),)}, "target_network[0].gateway", "broadcast"),
     ({"routes": (OFFICE_ROUTE, OFFICE_ROUTE)}, "route[1].destination", "Another route leads to 10.20.0.0/24 already."),
     ({"routes": (route("10.20.0.0/24", "offcie"),)}, "route[0].target", 'Did you mean "office"?'),
-    ({"routes": (route("10.20.0.0/24", "zzz"),)}, "route[0].target", "use one of: office, local."),
+    ({"routes": (route("10.20.0.0/24", "zzz"),)}, "route[0].target", "Use one of: office, local."),
     ({"routes": (route("10.20.0.0/28", LOCAL),)}, "route[0].destination", "is not in the client range 10.80.0.0/22."),
     (
         {"routes": (route("10.80.0.0/24"),), "authorization_rules": (EVERYWHERE,)},
