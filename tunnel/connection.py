@@ -141,6 +141,10 @@ class ServerConnection(Association):
         if self._push_requested or self.peer_info.takes_unrequested_push:
             self._send_push_reply()
 
+    def adopt(self, config: ServerConfig) -> None:
+        """Renegotiate by this configuration from now on; what was negotiated with the client stays."""
+        self._config = config
+
     def refuse(self, reason: CloseReason, text: str, now: float) -> None:
         """Turn the client away with AUTH_FAILED; its user reads `text`."""
         self._end_with(f"{AUTH_FAILED},{text}", Closed(reason, text), now)

@@ -1,0 +1,124 @@
+"""Who may begin a handshake: the front door, the bound on handshakes in flight, and the record of who was refused.
+
+It decides about packets that belong to no session. It makes no session itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING
+
+from gateway.connection_log import RefusalReason
+from gateway.half_open import HalfOpen, source_network
+from tunnel.front_door import Admission, Ignored, IgnoreReason, Reply
+from tunnel.plane import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.half_open import SourceNetwork
+    from gateway.session_log import SessionLog
+    from policy.spec import HandshakeLimits
+    from tunnel.front_door import FrontDoor
+    from tunnel.plane import Path
+
+__all__ = ["Admitter", "RefusalLimiter"]
+
+REFUSAL_INTERVAL_S = 60.0
+"""One record for each source network and reason in this time: who floods must not fill the log."""
+REFUSAL_SOURCES = 1024
+"""How many sources are told apart; with more of them the oldest is forgotten."""
+REFUSALS_PER_INTERVAL = 600
+"""Records in this time from all sources together: spoofed addresses cost nothing to make up."""
+
+_LOGGED: Mapping[IgnoreReason, tuple[RefusalReason, str]] = {
+    IgnoreReason.WRONG_CONTROL_KEY: (
+        RefusalReason.WRONG_CONTROL_KEY,
+        "the client's control channel key is not one of this endpoint",
+    ),
+    IgnoreReason.PROTECTION_NOT_ACCEPTED: (
+        RefusalReason.WRONG_CONTROL_KEY,
+        "the client's control channel protection is not one that this endpoint accepts",
+    ),
+    IgnoreReason.CLIENT_KEY_TOO_OLD: (
+        RefusalReason.CONTROL_KEY_EXPIRED,
+        "the client's tls-crypt-v2 key is older than this endpoint allows, or does not say its age",
+    ),
+}
+"""What is worth a record; the rest is noise of the internet, and counted."""
+
+
+class RefusalLimiter:
+    """Which refusals get a record. Bounded in memory, and in records per time."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[SourceNetwork, RefusalReason], float] = OrderedDict()
+        self._interval_began = float("-inf")
+        self._in_interval = 0
+
+    def allows(self, address: str, reason: RefusalReason, now: float) -> bool:
+        """Whether this refusal is worth a record; if so it counts as written."""
+        if now - self._interval_began >= REFUSAL_INTERVAL_S:
+            self._interval_began, self._in_interval = now, 0
+        key = (source_network(address), reason)
+        if self._in_interval >= REFUSALS_PER_INTERVAL or now - self._last.get(key, float("-inf")) < REFUSAL_INTERVAL_S:
+            return False
+        self._in_interval += 1
+        self._last[key] = now
+        self._last.move_to_end(key)
+        if len(self._last) > REFUSAL_SOURCES:
+            self._last.popitem(last=False)
+        return True
+
+
+class Admitter:
+    """Decides about packets of nobody."""
+
+    def __init__(self, front_door: FrontDoor, limits: HandshakeLimits, log: SessionLog) -> None:
+        self._front_door = front_door
+        self._log = log
+        self._limiter = RefusalLimiter()
+        self.half_open = HalfOpen(limits.max_half_open, limits.max_half_open_per_prefix)
+        self.ignored: Counter[str] = Counter()
+        """Packets that got no answer, by reason."""
+
+    def adopt(self, front_door: FrontDoor, limits: HandshakeLimits) -> None:
+        """Decide by these from now on; handshakes in flight stay counted."""
+        self._front_door = front_door
+        self.half_open.limit = limits.max_half_open
+        self.half_open.limit_per_network = limits.max_half_open_per_prefix
+
+    def knock_untrusted(self, path: Path, packet: bytes, now: float, unix_time: float) -> Reply | Admission | None:
+        """Decide about a packet that belongs to no session; None is silence.
+
+        An `Admission` counts as a handshake in flight: `half_open.leave` when it is over.
+        """
+        decision = self._ask_untrusted(path, packet, now, unix_time)
+        if isinstance(decision, Ignored):
+            self._note_ignored(decision.reason, path, now)
+            return None
+        if isinstance(decision, Admission) and not self.half_open.enter(path.remote[0]):
+            self.ignored[RefusalReason.TOO_MANY_HANDSHAKES.value] += 1
+            self._refuse(path, RefusalReason.TOO_MANY_HANDSHAKES, "too many handshakes are in flight", now)
+            return None
+        return decision
+
+    def completed(self, address: str, *, without_cookie: bool) -> None:
+        """A handshake from this address is no longer in flight: its client has proved itself."""
+        self.half_open.leave(address)
+        if without_cookie:
+            self._front_door.handshake_completed()
+
+    def _ask_untrusted(self, path: Path, packet: bytes, now: float, unix_time: float) -> Reply | Admission | Ignored:
+        if path.transport is Transport.TCP:
+            return self._front_door.receive_stream_untrusted(packet, unix_time)
+        return self._front_door.receive_datagram_untrusted(packet, path.remote, now, unix_time)
+
+    def _note_ignored(self, reason: IgnoreReason, path: Path, now: float) -> None:
+        self.ignored[reason.value] += 1
+        if reason in _LOGGED:
+            self._refuse(path, *_LOGGED[reason], now)
+
+    def _refuse(self, path: Path, reason: RefusalReason, text: str, now: float) -> None:
+        if self._limiter.allows(path.remote[0], reason, now):
+            self._log.refused(path, reason, text)

@@ -1,0 +1,116 @@
+"""From a proven certificate to what the client gets: name, address, access table, pushed settings; or a refusal.
+
+It applies the endpoint's spec. It knows neither packets nor the plane.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.identity import Identity, IdentityError, identify
+from gateway.sessions import Lease, PeerIds
+from policy.access import compile_access
+from policy.errors import PoolExhausted
+from policy.pool import AddressPool
+from policy.routes import pushed_routes, redirects_gateway
+from tunnel.events import CloseReason
+from tunnel.plane import AccessTable
+from tunnel.push import PushSettings
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from policy.spec import EndpointSpec
+
+__all__ = ["Authorizer", "Refusal"]
+
+
+class Refusal(Exception):  # noqa: N818 - a decision, not a fault
+    """The client is turned away."""
+
+    def __init__(self, reason: CloseReason, text: str) -> None:
+        """`reason` goes into the log as a code, `text` to the client and into the log."""
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+class Authorizer:
+    """Decides about clients of one endpoint, and keeps the books of what they hold."""
+
+    def __init__(self, spec: EndpointSpec) -> None:
+        self._spec = spec
+        self.pool = AddressPool(spec.client_cidr_block)
+        self._peer_ids = PeerIds()
+        self._tables: dict[frozenset[str], AccessTable] = {}
+        self._named_groups = _named_groups(spec)
+
+    def adopt(self, spec: EndpointSpec) -> None:
+        """Decide by this spec from now on; its client range is the same as before."""
+        self._spec = spec
+        self._tables.clear()
+        self._named_groups = _named_groups(spec)
+
+    def identify(self, chain: tuple[x509.Certificate, ...]) -> Identity:
+        """Who the holder of this certificate is. Raises `Refusal`."""
+        if not chain:
+            raise Refusal(CloseReason.NO_CERTIFICATE, "no certificate was presented")
+        try:
+            return identify(chain[0], self._spec.authentication.groups_from)
+        except IdentityError as error:
+            raise Refusal(CloseReason.CERTIFICATE_REFUSED, str(error)) from error
+
+    def check_room(self, clients: int) -> None:
+        """Raise `Refusal` where one more client than these is one too many."""
+        if self._spec.max_clients and clients >= self._spec.max_clients:
+            raise Refusal(CloseReason.CLIENT_LIMIT, f"the gateway has {clients} clients, which is its limit")
+
+    def surplus(self, sessions: int) -> int:
+        """How many of a client's sessions must go so that it may begin one more."""
+        limit = self._spec.sessions_per_client
+        return max(0, sessions + 1 - limit) if limit else 0
+
+    def lease(self, identity: Identity, chain: tuple[x509.Certificate, ...]) -> Lease:
+        """Give the client an address and a peer id. Raises `Refusal`."""
+        try:
+            address = self.pool.lease(identity.common_name)
+        except PoolExhausted as error:
+            raise Refusal(CloseReason.POOL_EXHAUSTED, "the gateway has no free address; try again later") from error
+        return Lease(self._peer_ids.take(), address, identity, chain)
+
+    def release(self, lease: Lease) -> None:
+        """Take back what `lease` gave."""
+        self.pool.release(lease.address)
+        self._peer_ids.give_back(lease.peer_id)
+
+    def access(self, identity: Identity) -> AccessTable:
+        """What the client may reach; compiled once for each distinct set of groups."""
+        groups = self._named_groups.intersection(identity.groups)
+        table = self._tables.get(groups)
+        if table is None:
+            compiled = compile_access(self._spec, groups)
+            table = self._tables[groups] = AccessTable(compiled.starts, compiled.verdicts)
+        return table
+
+    def push(self, lease: Lease) -> PushSettings:
+        """What the client is told about its side of the tunnel."""
+        spec = self._spec
+        return PushSettings(
+            peer_id=lease.peer_id,
+            address=lease.address,
+            network=spec.client_cidr_block,
+            gateway=spec.gateway_address,
+            routes=pushed_routes(spec),
+            redirect_gateway=redirects_gateway(spec),
+            dns_servers=spec.dns_servers,
+            search_domains=spec.search_domains,
+            ping_interval_s=spec.keepalive.interval_s,
+            ping_restart_s=spec.keepalive.timeout_s,
+            mtu=spec.data_channel.mtu,
+            session_timeout_s=round(spec.session_timeout_hours * 3600) or None,
+        )
+
+
+def _named_groups(spec: EndpointSpec) -> frozenset[str]:
+    """The groups that rules name: others make no difference, and must not make more tables."""
+    return frozenset(rule.group for rule in spec.authorization_rules if rule.group is not None)
