@@ -26,6 +26,7 @@ __all__ = [
     "Network",
     "OneLine",
     "Tables",
+    "is_host",
     "is_host_name",
     "nearest",
     "shown",
@@ -62,6 +63,15 @@ def is_host_name(text: str) -> bool:
     return len(text) <= _MAX_HOST_NAME and all(
         _HOST_LABEL.fullmatch(label) for label in text.removesuffix(".").split(".")
     )
+
+
+def is_host(text: str) -> bool:
+    """Whether a text can be a DNS name, or is an address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return is_host_name(text)
+    return True
 
 
 def _printable(text: str) -> str:
@@ -113,17 +123,9 @@ def _check_name(text: str) -> str:
 
 
 def _check_host_name(text: str) -> str:
-    if text and not (is_host_name(text) or _is_address(text)):
+    if text and not is_host(text):
         raise WrongValue(f'must be a DNS name or an address, such as "vpn.example.com", not {shown(text)}')
     return text
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_domain(text: str) -> str:

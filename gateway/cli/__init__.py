@@ -1,0 +1,30 @@
+"""The command `portway`: one function or sub-command per module, put together here.
+
+Owns the list of commands. Every module imports what it needs and nothing else, so that `portway pki` works on a host
+that cannot run the gateway.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.cli.check import check
+from gateway.cli.pki import app as pki_app
+from gateway.cli.profile import profile
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="portway",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A remote-access VPN gateway for stock OpenVPN clients.",
+)
+app.command()(check)
+app.command()(profile)
+app.add_typer(pki_app, name="pki")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
