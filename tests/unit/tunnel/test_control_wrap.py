@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 import pytest
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from tests.unit.tunnel.mangling import mangled, mutations
 from tests.unit.tunnel.vectors import CLIENT, KEY, REPLAY_ID, SERVER
-from tunnel.control_wrap import ControlWrap, PlainWrap, TlsAuthWrap, TlsCryptWrap, WrapKey
+from tunnel.control_wrap import ControlWrap, PlainWrap, TlsAuthWrap, TlsCryptWrap, WrapKey, crypt_ctr
 from tunnel.errors import BadPacket, LocalError
 from tunnel.key_derivation import derive_dynamic_tls_crypt_key
 from tunnel.replay_window import ReplayId
 from tunnel.static_key import KeyDirection, StaticKey
-from tunnel.wire import ControlPacket, EarlyNegotiation, Opcode, build_early_negotiation
+from tunnel.wire import (
+    ControlPacket,
+    EarlyNegotiation,
+    Opcode,
+    build_control_body,
+    build_control_header,
+    build_early_negotiation,
+)
 
 NOW = 0x65000000 + 0.75
 RESET = ControlPacket(Opcode.HARD_RESET_CLIENT_V2, 0, CLIENT, message_id=0)
@@ -134,6 +145,32 @@ def test_damaged_packets_without_protection_raise_nothing_but_bad_packet() -> No
         except BadPacket:
             continue
         assert PlainWrap().seal(packet, REPLAY_ID) == damaged
+
+
+def authentic(body: bytes, digest: str | None) -> bytes:
+    """A packet that verifies, with any body at all: what a client with a key, but without manners, may send."""
+    header, replay = build_control_header(CONTROL), bytes.fromhex("0000000165000000")
+    half = KEY.half(1)
+    if digest is not None:
+        key = half.hmac[: hashlib.new(digest).digest_size]
+        return header + hmac.digest(key, replay + header + body, digest) + replay + body
+    tag = hmac.digest(half.hmac[:32], header + replay + body, "sha256")
+    return header + replay + tag + crypt_ctr(AES(half.cipher[:32]), tag, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [("tls-auth SHA1", "sha1"), ("tls-auth SHA256", "sha256"), ("tls-crypt", None)]
+)
+def test_authentic_packets_with_damaged_bodies_raise_nothing_but_bad_packet(name: str, digest: str | None) -> None:
+    receiver = PAIRS[name][0]
+    body = build_control_body(CONTROL)
+    assert receiver.open_untrusted(authentic(body, digest)) == (CONTROL, REPLAY_ID)
+    for damaged in mangled(body, count=300):
+        try:
+            packet, _ = receiver.open_untrusted(authentic(damaged, digest))
+        except BadPacket:
+            continue
+        assert build_control_body(packet) == damaged
 
 
 @pytest.mark.parametrize("digest", ["SHA1", "sha1", "SHA256", "SHA512", "sha-512"])
