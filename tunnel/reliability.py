@@ -99,7 +99,7 @@ class Reliability:
         self._in_flight: dict[int, _Outgoing] = {}  # by message id, ascending
         self._early: dict[int, ControlPacket] = {}  # received before their turn, by message id
         self._pending_acks: list[int] = []
-        self._recent_acks: deque[int] = deque(maxlen=MAX_ACKS)  # the latest first
+        self._recent_acks: tuple[int, ...] = ()  # the latest first
 
     @property
     def all_acknowledged(self) -> bool:
@@ -217,7 +217,7 @@ class Reliability:
         del self._pending_acks[:limit]
         repeated = [message_id for message_id in self._recent_acks if message_id not in fresh]
         acks = (*fresh, *repeated[: limit - len(fresh)])
-        self._recent_acks = deque((*fresh, *repeated), maxlen=MAX_ACKS)
+        self._recent_acks = (*fresh, *repeated)[:MAX_ACKS]
         return acks
 
     def _build(self, opcode: Opcode, acks: tuple[int, ...], message_id: int | None, payload: bytes) -> ControlPacket:
