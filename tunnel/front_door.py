@@ -20,6 +20,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunnel.control_key_diagnosis import diagnose_control_key_untrusted
 from tunnel.control_wrap import ControlWrap, PlainWrap, TlsAuthWrap, TlsCryptWrap
 from tunnel.errors import BadPacket
 from tunnel.handshake_cookie import HandshakeCookie
@@ -238,6 +239,10 @@ class FrontDoor:
     def handshake_completed(self) -> None:
         """Give one answer back: a client that was admitted without a cookie has proved itself since."""
         self._limiter.give_back()
+
+    def diagnose_untrusted(self, data: bytes) -> str:
+        """Return a sentence about a packet ignored as `WRONG_CONTROL_KEY`, for the log: not for each of a flood."""
+        return diagnose_control_key_untrusted(data, self._keys)
 
     # Opening a packet: which key is it?
 

@@ -99,6 +99,12 @@ def test_a_reset_under_a_wrong_key_is_told_apart(wrap: WrapKey, *, plain: bool) 
     reset = Client(wrap).reset()
     assert ignored(knock(FrontDoor(keys), reset)) is IgnoreReason.WRONG_CONTROL_KEY
     assert ignored(FrontDoor(keys).receive_stream_untrusted(reset, UNIX_TIME)) is IgnoreReason.WRONG_CONTROL_KEY
+    assert FrontDoor(keys).diagnose_untrusted(reset).endswith(".")
+
+
+def test_a_key_direction_that_does_not_fit_is_named_for_the_log() -> None:
+    reset = Client(TlsAuthWrap(TLS_AUTH_KEY, KeyDirection.NORMAL)).reset()
+    assert "key-direction 0 or none, where this endpoint wants" in FrontDoor(ALL_KEYS).diagnose_untrusted(reset)
 
 
 @pytest.mark.parametrize("digest", ["SHA1", "SHA256", "SHA512"])
