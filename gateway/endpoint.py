@@ -105,6 +105,11 @@ class Endpoint(PlaneEvents):
         with trio.move_on_after(DRAIN_S):
             await self._keeper.wait_empty()
 
+    def end_all(self, reason: CloseReason, text: str) -> None:
+        """Close the books on all sessions, of a plane that no longer runs: nobody hears it."""
+        for session in self.sessions:
+            self._keeper.abandon(session, reason, text)
+
     # What the plane reports
 
     def control_received(self, path: Path, packet: bytes) -> None:

@@ -9,8 +9,14 @@ from __future__ import annotations
 import typer
 
 from gateway.cli.check import check
+from gateway.cli.connections import connections
+from gateway.cli.explain import explain
 from gateway.cli.pki import app as pki_app
 from gateway.cli.profile import profile
+from gateway.cli.reload import reload
+from gateway.cli.serve import serve
+from gateway.cli.status import status
+from gateway.cli.terminate import terminate
 
 __all__ = ["app", "main"]
 
@@ -20,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A remote-access VPN gateway for stock OpenVPN clients.",
 )
-app.command()(check)
-app.command()(profile)
+for command in (serve, check, profile, connections, terminate, status, explain, reload):
+    app.command()(command)
 app.add_typer(pki_app, name="pki")
 
 

@@ -1,0 +1,54 @@
+"""`portway connections`: who is connected."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from gateway.cli.daemon_access import (
+    DEFAULT_CONFIG,
+    JsonOption,
+    OptionalConfigOption,
+    SocketOption,
+    ask_daemon,
+    print_json,
+)
+
+__all__ = ["connections"]
+
+WIDTH_IN_FILES = 300
+"""Columns, where nobody's terminal sets a limit: ids must not be cut short."""
+
+
+def connections(
+    config: OptionalConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, json: JsonOption = False
+) -> None:
+    """List the clients that are connected."""
+    sessions = ask_daemon(config, socket, {"request": "connections"})
+    if json:
+        print_json(sessions)
+        return
+    console = Console(markup=False, highlight=False)
+    console.print(_table(sessions), width=None if console.is_terminal else WIDTH_IN_FILES)
+
+
+def _table(sessions: list[dict[str, Any]]) -> Table:
+    table = Table("Id", "Name", "Groups", "Inside", "From", "Client", "Cipher", "For", "In", "Out", box=None)
+    for session in sessions:
+        table.add_row(
+            session["id"],
+            session["common_name"],
+            ", ".join(session["groups"]),
+            session["client_ip"],
+            f"{session['device_ip']}:{session['port']}/{session['transport']}",
+            f"{session['client_version']} {session['platform']}".strip(),
+            session["cipher"],
+            str(timedelta(seconds=session["duration_s"])) if session["status"] == "active" else session["status"],
+            decimal(session["ingress_bytes"]),
+            decimal(session["egress_bytes"]),
+        )
+    return table

@@ -1,0 +1,40 @@
+"""How a command finds the running daemon, and speaks to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.reporting import failing_with_sentences
+from gateway.config import ConfigError, load_config
+from gateway.control_socket import ControlError, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["JsonOption", "OptionalConfigOption", "SocketOption", "ask_daemon", "print_json"]
+
+DEFAULT_CONFIG = Path("config.toml")
+
+OptionalConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="The configuration that the gateway runs by: it says where its socket is."),
+]
+SocketOption = Annotated[
+    Path | None, typer.Option("--socket", help="The gateway's control socket, where there is no configuration at hand.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def ask_daemon(config: Path, socket: Path | None, request: Mapping[str, Any]) -> Any:
+    """Send a request to the daemon and give the result; ends the command with a sentence where that fails."""
+    with failing_with_sentences(ConfigError, ControlError):
+        return ask(socket or load_config(config).settings.control_socket, request)
+
+
+def print_json(document: Any) -> None:
+    """Print a document for programs."""
+    typer.echo(json.dumps(document, indent=2))

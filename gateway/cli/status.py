@@ -1,0 +1,64 @@
+"""`portway status`: how the gateway is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gateway.cli.daemon_access import (
+    DEFAULT_CONFIG,
+    JsonOption,
+    OptionalConfigOption,
+    SocketOption,
+    ask_daemon,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["status"]
+
+
+def status(
+    config: OptionalConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, json: JsonOption = False
+) -> None:
+    """Say how the gateway is: endpoints, clients, pool, drops, log, and what ends soon."""
+    document = ask_daemon(config, socket, {"request": "status"})
+    if json:
+        print_json(document)
+        return
+    for line in _lines(document):
+        typer.echo(line)
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    up = timedelta(seconds=document["uptime_s"])
+    yield f"Portway {document['version']} on {document['node']}, process {document['process_id']}, up {up}"
+    for endpoint in document["endpoints"]:
+        yield from _endpoint_lines(endpoint)
+    for sink in document["connection_log"]:
+        lost = f", {sink['lost']} records lost" if sink["lost"] else ""
+        failing = f", failing: {sink['failing']}" if sink["failing"] else ""
+        yield f"connection log to {sink['sink']}: {sink['queued']} waiting{lost}{failing}"
+    for problem in document["host_problems"]:
+        yield f"host network: {problem}"
+    if document["last_reload"]:
+        reload = document["last_reload"]
+        yield f"last reload {reload['at']}: {reload['result']}"
+        yield from (f"  {sentence}" for sentence in reload["sentences"])
+
+
+def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
+    pool, half_open = endpoint["pool"], endpoint["half_open"]
+    yield f"endpoint {endpoint['name']}: {', '.join(endpoint['listeners'])}; {endpoint['plane']}"
+    yield f"  clients    {endpoint['sessions']}, handshakes in flight {half_open['now']} of {half_open['limit']}"
+    yield f"  addresses  {pool['used']} of {pool['capacity']} in {pool['network']}"
+    for label, counters in (("dropped", endpoint["drops"]), ("ignored", endpoint["ignored"])):
+        if counters:
+            yield f"  {label:<9}  {', '.join(f'{cause} {count}' for cause, count in counters.items())}"
+    for expiry in endpoint["expiries"]:
+        mark = "" if expiry["urgency"] == "none" else f"  ({expiry['urgency'].upper()})"
+        yield f"  {expiry['what']} ends in {expiry['days_left']} days{mark}"

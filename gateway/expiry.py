@@ -1,0 +1,78 @@
+"""When the certificates and revocation lists of the endpoints end, and when that is worth a warning.
+
+Values in, values out; the daemon asks from time to time and says what it hears.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from policy.spec import EndpointSpec
+
+__all__ = ["Expiry", "Urgency", "expiries"]
+
+WARN_CERTIFICATE = timedelta(days=30)
+"""Time enough to have a certificate issued, and to hand out profiles where the authority changes."""
+WARN_CRL = timedelta(days=3)
+"""Lists are short-lived by design and renewed by themselves; this late, somebody forgot."""
+
+_CRL_END = b"-----END X509 CRL-----"
+
+
+class Urgency(enum.Enum):
+    """How soon somebody must act."""
+
+    NONE = "none"
+    """There is time."""
+    SOON = "soon"
+    """It ends within the warning time."""
+    EXPIRED = "expired"
+    """It has ended: clients are being refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """The end of one thing."""
+
+    endpoint: str
+    what: str
+    """As `server certificate (CN=vpn.example.com)`."""
+    ends: datetime
+    warn: timedelta
+
+    def urgency(self, now: datetime) -> Urgency:
+        """How soon somebody must act."""
+        if now >= self.ends:
+            return Urgency.EXPIRED
+        return Urgency.SOON if self.ends - now <= self.warn else Urgency.NONE
+
+
+def expiries(spec: EndpointSpec) -> tuple[Expiry, ...]:
+    """Everything of an endpoint that ends some day. The PEM in `spec` is known to be good."""
+    return tuple(sorted(_expiries(spec), key=lambda expiry: expiry.ends))
+
+
+def _expiries(spec: EndpointSpec) -> Iterator[Expiry]:
+    chain = x509.load_pem_x509_certificates(spec.server_certificate.certificate_chain)
+    for certificate in chain:
+        yield _of_certificate(spec.name, "server certificate", certificate)
+    for authority in x509.load_pem_x509_certificates(spec.authentication.client_root_certificate_chain):
+        yield _of_certificate(spec.name, "client root certificate", authority)
+    for block in (spec.authentication.certificate_revocation_list or b"").split(_CRL_END)[:-1]:
+        crl = x509.load_pem_x509_crl(block[block.index(b"-----BEGIN") :] + _CRL_END)
+        if crl.next_update_utc is not None:
+            name = f"revocation list ({crl.issuer.rfc4514_string()})"
+            yield Expiry(spec.name, name, crl.next_update_utc.astimezone(UTC), WARN_CRL)
+
+
+def _of_certificate(endpoint: str, kind: str, certificate: x509.Certificate) -> Expiry:
+    what = f"{kind} ({certificate.subject.rfc4514_string()})"
+    return Expiry(endpoint, what, certificate.not_valid_after_utc.astimezone(UTC), WARN_CERTIFICATE)

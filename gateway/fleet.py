@@ -1,0 +1,223 @@
+"""The endpoints of a daemon: put up, taken down, and kept up.
+
+    start    sockets and TUN device ▶ host network ▶ clients        (a failure undoes what was done, in reverse)
+    stop     clients told ▶ host network ▶ sockets and TUN device
+
+An endpoint that fails of itself is put up again; the others do not notice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+import trio
+
+from gateway.endpoint import Endpoint
+from gateway.endpoint_settings import Terms, plane_settings
+from gateway.hostnet import Device, HostNetworkError
+from policy.spec import GatewaySpec
+from tunnel.events import CloseReason
+from tunnel.plane import DataPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.connection_log import ConnectionLog
+    from gateway.hostnet import HostProblem
+    from policy.changes import EndpointChange
+    from policy.host_facts import HostFacts
+    from policy.spec import EndpointSpec
+    from tunnel.pyplane import PlaneSettings
+
+__all__ = ["Fleet", "FleetError", "HostHold", "OpenPlane"]
+
+RESTART_PAUSE_S = 1.0
+"""Before an endpoint that failed is put up again; doubles up to `RESTART_PAUSE_MOST_S`."""
+RESTART_PAUSE_MOST_S = 60.0
+
+
+class FleetError(Exception):
+    """An endpoint cannot be put up; the sentence says which and why."""
+
+
+class PlaneDevice(Protocol):
+    """What is known of a plane's TUN device."""
+
+    name: str
+    ifindex: int
+
+
+class OpenPlane(DataPlane, Protocol):
+    """A data plane whose sockets and device are open."""
+
+    @property
+    def device(self) -> PlaneDevice:
+        """The TUN device, which the host network gives its addresses."""
+
+    def close(self) -> None:
+        """Close sockets and device, of a plane that does not run."""
+
+
+class HostHold(Protocol):
+    """What the fleet needs of `HostNetwork`."""
+
+    async def add_endpoint(self, device: Device, spec: EndpointSpec) -> tuple[HostProblem, ...]:
+        """Set up an endpoint."""
+
+    async def update_endpoint(self, name: str, spec: EndpointSpec) -> tuple[HostProblem, ...]:
+        """Bring an endpoint to a new spec."""
+
+    async def remove_endpoint(self, name: str) -> None:
+        """Take an endpoint off the host."""
+
+    async def facts(self) -> HostFacts:
+        """What validation needs to know."""
+
+
+@dataclass(slots=True)
+class _Running:
+    endpoint: Endpoint
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    stopped: trio.Event = field(default_factory=trio.Event)
+
+
+class Fleet:
+    """All endpoints that run."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        host: HostHold,
+        open_plane: Callable[[PlaneSettings], OpenPlane],
+        connection_log: ConnectionLog,
+        *,
+        node: str,
+        refresh_s: float,
+    ) -> None:
+        self._nursery = nursery
+        self._host = host
+        self._open_plane = open_plane
+        self._connection_log = connection_log
+        self._node = node
+        self._refresh_s = refresh_s
+        self._running: dict[str, _Running] = {}
+        self._logger = structlog.get_logger("gateway")
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints that run, in the order in which they were put up."""
+        return tuple(running.endpoint for running in self._running.values())
+
+    @property
+    def spec(self) -> GatewaySpec:
+        """What runs."""
+        return GatewaySpec(tuple(endpoint.spec for endpoint in self.endpoints))
+
+    async def start(self, all_terms: Sequence[Terms]) -> None:
+        """Put up endpoints, all or none of them: first everybody's sockets, then the host. Raises `FleetError`."""
+        planes: list[tuple[Terms, OpenPlane]] = []
+        try:
+            for terms in all_terms:
+                planes.append((terms, self._open(terms)))  # noqa: PERF401 - those that are open must be known
+            while planes:
+                await self._start(*planes[0])
+                planes.pop(0)
+        except BaseException:
+            for _, plane in planes:
+                plane.close()
+            with trio.CancelScope(shield=True):
+                for terms in all_terms:
+                    await self.stop(terms.spec.name, CloseReason.SHUTDOWN)
+            raise
+
+    async def stop(self, name: str, reason: CloseReason) -> None:
+        """Take an endpoint down, its clients told; nothing happens where it does not run."""
+        running = self._running.pop(name, None)
+        if running is None:
+            return
+        await running.endpoint.drain(reason, "the gateway restarts")
+        await self._take_off_host(name)
+        running.scope.cancel()
+        await running.stopped.wait()
+        self._logger.info("endpoint stopped", endpoint=name)
+
+    async def stop_all(self) -> None:
+        """Take everything down."""
+        async with trio.open_nursery() as nursery:
+            for name in tuple(self._running):
+                nursery.start_soon(self.stop, name, CloseReason.SHUTDOWN)
+
+    async def adopt(self, change: EndpointChange, terms: Terms) -> None:
+        """Apply a change that needs no restart. Raises `FleetError` where the host does not take its part."""
+        running = self._running.get(change.new.name)
+        if running is None:
+            return
+        running.endpoint.adopt(change, terms)
+        if change.host_changed:
+            try:
+                self._report(await self._host.update_endpoint(change.old.name, change.new))
+            except HostNetworkError as error:
+                raise FleetError(f"endpoint {change.new.name}: {error}") from error
+
+    def _open(self, terms: Terms) -> OpenPlane:
+        try:
+            return self._open_plane(plane_settings(terms.spec))
+        except OSError as error:
+            raise FleetError(f"endpoint {terms.spec.name}: {error.strerror or error}") from error
+
+    async def _start(self, terms: Terms, plane: OpenPlane) -> None:
+        device = Device(plane.device.name, plane.device.ifindex)
+        try:
+            self._report(await self._host.add_endpoint(device, terms.spec))
+        except HostNetworkError as error:
+            raise FleetError(f"endpoint {terms.spec.name}: {error}") from error
+        endpoint = Endpoint(terms, plane, self._connection_log, node=self._node, refresh_s=self._refresh_s)
+        running = _Running(endpoint)
+        self._running[terms.spec.name] = running
+        await self._nursery.start(self._run, running)
+        self._logger.info("endpoint started", endpoint=terms.spec.name, device=device.name)
+
+    async def _run(self, running: _Running, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run an endpoint until it is stopped; put it up again if it fails."""
+        failed = False
+        with running.scope:
+            try:
+                await running.endpoint.run(task_status=task_status)
+            except Exception:
+                self._logger.exception("endpoint failed", endpoint=running.endpoint.spec.name)
+                failed = True
+        running.stopped.set()
+        name = running.endpoint.spec.name
+        if failed and self._running.get(name) is running:
+            del self._running[name]
+            await self._put_up_again(running.endpoint)
+
+    async def _put_up_again(self, failed: Endpoint) -> None:
+        failed.end_all(CloseReason.INTERNAL_ERROR, "the endpoint failed and is put up again")
+        pause_s = RESTART_PAUSE_S
+        name = failed.spec.name
+        while name not in self._running:
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RESTART_PAUSE_MOST_S)
+            try:
+                await self._take_off_host(name)
+                await self.start([Terms.of(failed.spec)])
+            except FleetError as error:
+                self._logger.error("endpoint cannot be put up again", endpoint=name, error=str(error))  # noqa: TRY400 - its sentence is enough
+
+    async def _take_off_host(self, name: str) -> None:
+        try:
+            await self._host.remove_endpoint(name)
+        except HostNetworkError as error:
+            self._logger.error("the host's network could not be restored", endpoint=name, error=str(error))  # noqa: TRY400 - its sentence is enough
+
+    def _report(self, problems: tuple[HostProblem, ...]) -> None:
+        for problem in problems:
+            self._logger.warning(
+                "target network does not work yet",
+                endpoint=problem.endpoint,
+                target_network=problem.target_network,
+                problem=problem.text,
+            )

@@ -1,0 +1,149 @@
+"""From the configuration file to running endpoints, at start and whenever it changes.
+
+A configuration is read, validated against the host and turned into terms before anything is touched; what does not
+pass changes nothing. What does is compared with what runs, and only the difference is applied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from gateway.config import ConfigError, load_config
+from gateway.endpoint_settings import Terms
+from gateway.fleet import FleetError
+from gateway.hostnet import HostNetworkError
+from policy.changes import compare
+from policy.problems import Severity
+from policy.validate import validate
+from tunnel.errors import LocalError
+from tunnel.events import CloseReason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+    from pathlib import Path
+
+    from gateway.config import Config, GatewaySettings
+    from gateway.fleet import Fleet, HostHold
+    from policy.changes import EndpointChange, GatewayChange
+    from policy.spec import GatewaySpec
+
+__all__ = ["ConfigRefused", "Reconciler", "prepare"]
+
+logger = structlog.get_logger("gateway")
+
+
+class ConfigRefused(Exception):  # noqa: N818 - the file is at fault
+    """A configuration does not pass; one sentence for each problem."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+async def prepare(spec: GatewaySpec, host: HostHold) -> dict[str, Terms]:
+    """Validate a spec on this host, and give the terms of each endpoint. Raises `ConfigRefused`."""
+    try:
+        facts = await host.facts()
+    except HostNetworkError as error:
+        raise ConfigRefused((str(error),)) from error
+    problems = validate(spec, facts)
+    for problem in problems:
+        if problem.severity is Severity.WARNING:
+            logger.warning("configuration warning", key=problem.key_path, problem=problem.text)
+    errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
+    if errors:
+        raise ConfigRefused(errors)
+    terms: dict[str, Terms] = {}
+    for endpoint in spec.endpoints:
+        try:
+            terms[endpoint.name] = Terms.of(endpoint)
+        except LocalError as error:
+            errors += (f"endpoint {endpoint.name}: {error}",)
+    if errors:
+        raise ConfigRefused(errors)
+    return terms
+
+
+class Reconciler:
+    """Brings a fleet from what runs to what the configuration file says."""
+
+    def __init__(self, path: Path, config: Config, fleet: Fleet, host: HostHold) -> None:
+        """`config` is the one that the daemon was started with."""
+        self._path = path
+        self._settings = config.settings
+        self._fleet = fleet
+        self._host = host
+        self._one_at_a_time = trio.Lock()
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read the file and apply it; say in sentences what has changed.
+
+        Raises `ConfigRefused` where it does not pass: then nothing has changed. Raises `FleetError` where it passed,
+        and part of it could not be put up.
+        """
+        async with self._one_at_a_time:
+            try:
+                config = await trio.to_thread.run_sync(load_config, self._path)
+            except ConfigError as error:
+                raise ConfigRefused(tuple(str(problem) for problem in error.problems)) from error
+            terms = await prepare(config.spec, self._host)
+            change = compare(self._fleet.spec, config.spec)
+            failures = await self._apply(change, terms)
+            if failures:
+                raise FleetError("\n".join(failures))
+            return (*_describe(change), *self._describe_settings(config.settings))
+
+    async def _apply(self, change: GatewayChange, terms: dict[str, Terms]) -> list[str]:
+        """Take down before putting up: a new endpoint may want an old one's port or range."""
+        failures: list[str] = []
+        restarted = [changed for changed in change.changed if changed.needs_restart]
+        for endpoint in change.removed:
+            await self._fleet.stop(endpoint.name, CloseReason.SHUTDOWN)
+        for changed in restarted:
+            await self._fleet.stop(changed.old.name, CloseReason.RECONFIGURED)
+        for changed in change.changed:
+            if changed not in restarted:
+                failures += await _failures(self._fleet.adopt(changed, terms[changed.new.name]))
+        for changed in restarted:
+            failures += await self._start_or_go_back(changed, terms[changed.new.name])
+        for endpoint in change.added:
+            failures += await _failures(self._fleet.start([terms[endpoint.name]]))
+        return failures
+
+    async def _start_or_go_back(self, changed: EndpointChange, terms: Terms) -> list[str]:
+        """Put up an endpoint with its new sockets; with the old ones where that fails."""
+        failures = await _failures(self._fleet.start([terms]))
+        if failures:
+            failures += await _failures(self._fleet.start([Terms.of(changed.old)]))
+        return failures
+
+    def _describe_settings(self, settings: GatewaySettings) -> tuple[str, ...]:
+        if settings == self._settings:
+            return ()
+        return ("The changes of [gateway] take effect when the daemon is started again.",)
+
+
+async def _failures(work: Awaitable[None]) -> list[str]:
+    """The sentence of a failure, if there was one: the rest of a change goes on."""
+    try:
+        await work
+    except FleetError as error:
+        return [str(error)]
+    return []
+
+
+def _describe(change: GatewayChange) -> Iterator[str]:
+    """What a change did, in sentences."""
+    if change.is_empty:
+        yield "Nothing has changed."
+    for endpoint in change.removed:
+        yield f"Endpoint {endpoint.name} was removed."
+    for changed in change.changed:
+        fields = ", ".join(sorted(changed.fields)) or "descriptions"
+        how = "restarted with" if changed.needs_restart else "changed in place:"
+        yield f"Endpoint {changed.new.name} was {how} {fields}."
+    for endpoint in change.added:
+        yield f"Endpoint {endpoint.name} was added."
