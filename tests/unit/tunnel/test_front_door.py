@@ -253,3 +253,12 @@ def test_what_a_decision_shows_holds_no_secret() -> None:
     shown = repr(admitted(knock(door, peer.build(peer.returning(cookie)))))
     assert repr(TLS_CRYPT_KEY.octets[:4])[2:-1] not in shown
     assert "StaticKey()" in shown
+
+
+@every_protection
+def test_a_first_reset_that_acknowledges_something_is_malformed(protection: Protection) -> None:
+    door, peer = FrontDoor(ALL_KEYS), client(protection)
+    opcode = Opcode.HARD_RESET_CLIENT_V3 if peer.wkc else Opcode.HARD_RESET_CLIENT_V2
+    reset = peer.build(ControlPacket(opcode, 0, CLIENT, (0,), b"\x01" * 8, 0))
+    assert ignored(knock(door, reset)) is IgnoreReason.MALFORMED
+    assert ignored(door.receive_stream_untrusted(reset, UNIX_TIME)) is IgnoreReason.MALFORMED
