@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import PlainValidator, ValidationInfo
 
 from gateway.config.problems import WrongValue
-from gateway.config.values import shown
+from gateway.config.values import printable, shown
 from tunnel.errors import KeyFileError
 from tunnel.static_key import parse_static_key
 from tunnel.tls_crypt_v2 import parse_server_key
@@ -85,7 +85,7 @@ def surroundings_of(info: ValidationInfo) -> Surroundings:
 
 
 def read_file(path: Path, *, secret: bool = False, limit: int = MAX_FILE_SIZE) -> bytes:
-    """Read a whole file. Raises WrongValue for one that cannot be, or must not be, used.
+    """Read a whole file. Raises WrongValue, to go on where the path ends, for one that cannot or must not be used.
 
     `secret` refuses a file that every user of the host may read or replace.
     """
@@ -96,11 +96,11 @@ def read_file(path: Path, *, secret: bool = False, limit: int = MAX_FILE_SIZE) -
     except WrongValue:
         raise
     except FileNotFoundError:
-        raise WrongValue(f"names {path}, which does not exist") from None
+        raise WrongValue("does not exist") from None
     except PermissionError:
-        raise WrongValue(f"names {path}, which this user may not read; check the owner and mode") from None
+        raise WrongValue("may not be read by this user; check the owner and mode") from None
     except (OSError, ValueError) as error:
-        raise WrongValue(f"names {shown(str(path))}, which cannot be read: {_reason(error)}") from None
+        raise WrongValue(f"cannot be read: {_reason(error)}") from None
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -109,13 +109,13 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _check_status(path: Path, status: os.stat_result, *, secret: bool, limit: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise WrongValue(f"names {path}, which is no regular file")
+        raise WrongValue("is no regular file")
     if status.st_size > limit:
-        raise WrongValue(f"names {path}, which is too large to be what it should be ({status.st_size} octets)")
+        raise WrongValue(f"is too large to be what it should be ({status.st_size} octets)")
     if secret and status.st_mode & _OTHERS:
         mode = stat.S_IMODE(status.st_mode)
         raise WrongValue(
-            f"names {path}, a secret that every user of this host can get at (mode {mode:04o}); run `chmod 600 {path}`"
+            f"is a secret that every user of this host can get at (mode {mode:04o}); run `chmod 600 {path}`"
         )
 
 
@@ -176,11 +176,11 @@ def _file_of(parse: Callable[[bytes], T], *, secret: bool = False) -> PlainValid
         surroundings.files.append(path)
         if not surroundings.read_files:
             return NamedFile(path, b"", None)
-        octets = read_file(path, secret=secret)
         try:
+            octets = read_file(path, secret=secret)
             return NamedFile(path, octets, parse(octets))
         except WrongValue as wrong:
-            raise WrongValue(f"names {path}, which {wrong}") from None
+            raise WrongValue(f"names {printable(str(path))}, which {wrong}") from None
 
     return PlainValidator(read)
 

@@ -19,12 +19,14 @@ from gateway.config.models import ConfigFile
 from gateway.config.problems import ConfigError, Problem, WrongValue
 from gateway.config.sentences import problems_of, where_of
 from gateway.config.settings import Config
+from gateway.config.values import printable
 from policy.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from gateway.config.settings import GatewaySettings
     from policy.host_facts import HostFacts
 
 __all__ = ["check_config", "load_config"]
@@ -48,17 +50,20 @@ def load_config(path: Path, *, now: Callable[[], datetime] = lambda: datetime.no
 
 
 def check_config(
-    path: Path, facts: HostFacts | None = None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    path: Path,
+    read_facts: Callable[[GatewaySettings], HostFacts | None] = lambda _settings: None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> tuple[Problem, ...]:
-    """Find everything that is wrong with a configuration; without `facts` the host is not looked at.
+    """Find everything that is wrong with a configuration; the host is looked at where `read_facts` tells of it.
 
     A file that it names may be broken: what the rest means is judged all the same.
     """
     try:
-        return _meaning_problems(load_config(path, now=now), facts)
+        return _meaning_problems(load_config(path, now=now), read_facts)
     except ConfigError as error:
         config = _load_without_files(path, now())
-        return error.problems + (_meaning_problems(config, facts) if config else ())
+        return error.problems + (_meaning_problems(config, read_facts) if config else ())
 
 
 def _load_without_files(path: Path, now: datetime) -> Config | None:
@@ -70,11 +75,11 @@ def _load_without_files(path: Path, now: datetime) -> Config | None:
         return None
 
 
-def _meaning_problems(config: Config, facts: HostFacts | None) -> tuple[Problem, ...]:
+def _meaning_problems(config: Config, read_facts: Callable[[GatewaySettings], HostFacts | None]) -> tuple[Problem, ...]:
     names = [endpoint.name for endpoint in config.spec.endpoints]
     return tuple(
         Problem(found.key_path, found.text, where_of(found.key_path, names), found.severity)
-        for found in validate(config.spec, facts)
+        for found in validate(config.spec, read_facts(config.settings))
     )
 
 
@@ -90,7 +95,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         octets = read_file(path, limit=MAX_CONFIG_SIZE)
     except WrongValue as wrong:
-        raise _whole_file(f"The configuration {wrong}.") from None
+        raise _whole_file(f"{printable(str(path))} {wrong}.") from None
     try:
         return tomllib.loads(octets.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel
 
 from gateway.config.problems import Problem, WrongValue
-from gateway.config.values import nearest, shown
+from gateway.config.values import nearest, printable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["endpoint_names", "key_path_of", "problems_of", "where_of"]
+__all__ = ["endpoint_names", "key_path_of", "problems_of", "section_of", "where_of"]
 
 _ENDPOINT = re.compile(r"endpoint\[(\d+)\]")
 
@@ -74,6 +74,7 @@ def where_of(key_path: str, names: list[str]) -> str:
 
 
 def _as_sentence(words: str) -> str:
+    words = printable(words)
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "?", "…")) else ".")
 
 
@@ -138,11 +139,12 @@ def _section_at(model: type[BaseModel], location: Location) -> type[BaseModel] |
     section: type[BaseModel] | None = model
     for step in location:
         if section is not None and isinstance(step, str):
-            section = _section_of(section, step)
+            section = section_of(section, step)
     return section
 
 
-def _section_of(section: type[BaseModel], key: str) -> type[BaseModel] | None:
+def section_of(section: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the model of the table, or of the tables, that a key of a section holds; None where it holds a value."""
     field = section.model_fields.get(key)
     return next(_models_in(field.annotation), None) if field else None
 
@@ -158,6 +160,6 @@ def _places_of(key: str, section: type[BaseModel], path: tuple[str, ...]) -> Ite
     if key in section.model_fields:
         yield f"into [{'.'.join(path)}]" if path else "at the top of the file"
     for name in section.model_fields:
-        inner = _section_of(section, name)
+        inner = section_of(section, name)
         if inner is not None:
             yield from _places_of(key, inner, (*path, name))

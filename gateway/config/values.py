@@ -29,6 +29,7 @@ __all__ = [
     "is_host",
     "is_host_name",
     "nearest",
+    "printable",
     "shown",
 ]
 
@@ -48,7 +49,7 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return "a table"
-    text = f'"{_printable(value)}"' if isinstance(value, str) else _printable(str(value))
+    text = f'"{printable(value)}"' if isinstance(value, str) else printable(str(value))
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
@@ -74,7 +75,8 @@ def is_host(text: str) -> bool:
     return True
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with whatever a terminal could take amiss replaced."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
