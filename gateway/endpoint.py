@@ -101,7 +101,10 @@ class Endpoint(PlaneEvents):
         """Let nobody in any more, ask all clients to connect again, and wait a little until they have heard it."""
         self._draining = True
         for session in self.sessions:
-            self._keeper.restart(session, reason, text)
+            if session.ended:  # has had its last words, and may be waiting for a client that is gone
+                self._keeper.abandon(session, reason, text)
+            else:
+                self._keeper.restart(session, reason, text)
         with trio.move_on_after(DRAIN_S):
             await self._keeper.wait_empty()
 

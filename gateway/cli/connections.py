@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -32,8 +33,9 @@ def connections(
     if json:
         print_json(sessions)
         return
-    console = Console(markup=False, highlight=False)
-    console.print(_table(sessions), width=None if console.is_terminal else WIDTH_IN_FILES)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_FILES).print(
+        _table(sessions)
+    )
 
 
 def _table(sessions: list[dict[str, Any]]) -> Table:

@@ -57,8 +57,9 @@ def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
     yield f"  clients    {endpoint['sessions']}, handshakes in flight {half_open['now']} of {half_open['limit']}"
     yield f"  addresses  {pool['used']} of {pool['capacity']} in {pool['network']}"
     for label, counters in (("dropped", endpoint["drops"]), ("ignored", endpoint["ignored"])):
-        if counters:
-            yield f"  {label:<9}  {', '.join(f'{cause} {count}' for cause, count in counters.items())}"
+        counted = [f"{cause} {count}" for cause, count in counters.items() if count]
+        if counted:
+            yield f"  {label:<9}  {', '.join(counted)}"
     for expiry in endpoint["expiries"]:
         mark = "" if expiry["urgency"] == "none" else f"  ({expiry['urgency'].upper()})"
         yield f"  {expiry['what']} ends in {expiry['days_left']} days{mark}"
