@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.tunnel.plane_suite.rig import Events, Rig, settings, socket_device
+from tests.unit.tunnel.plane_suite.rig import Rig, settings, socket_device
 from tunnel.pyplane import PythonDataPlane
 from tunnel.tun import TunDevice
 
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 
 
 def open_python_plane(chosen: PlaneSettings, device: socket.socket) -> tuple[PythonDataPlane, int]:
-    plane = PythonDataPlane.open(chosen, open_device=lambda name: TunDevice(name, 0, device))
-    return plane, plane.port
+    while True:
+        try:
+            plane = PythonDataPlane.open(chosen, open_device=lambda name: TunDevice(name, 0, device))
+        except OSError as error:
+            # The kernel chose a port that is free for UDP and taken for TCP.
+            if chosen.port or error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return plane, plane.port
 
 
 PLANES = [pytest.param(open_python_plane, id="python")]
@@ -36,10 +44,9 @@ async def start(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncI
         async def start_one(**overrides: Any) -> Rig:
             plane_end, far_end = socket_device()
             plane, port = request.param(settings(**overrides), plane_end)
-            events = Events()
-            await nursery.start(plane.run, events)
-            rig = Rig(plane, port, far_end, events)
+            rig = Rig(plane, port, far_end)
             rigs.callback(rig.close)
+            await nursery.start(rig.run)
             return rig
 
         yield start_one
