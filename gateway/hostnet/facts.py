@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.hostnet.netlink import Netlink
 from gateway.hostnet.tunnel_device import is_alias_of
-from policy.host_facts import HostFacts, HostInterface
+from policy import HostFacts, HostInterface
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface

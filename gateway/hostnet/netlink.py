@@ -281,21 +281,18 @@ def _build_rule(rule: Rule) -> dict[str, Any]:
     }
     if rule.input_interface is not None:
         attributes["iifname"] = rule.input_interface
-    if rule.source is not None:
-        attributes |= {"src": str(rule.source.network_address), "src_len": rule.source.prefixlen}
     if rule.destination is not None:
         attributes |= {"dst": str(rule.destination.network_address), "dst_len": rule.destination.prefixlen}
     return attributes
 
 
 def _parse_rule(message: Any) -> Rule:
-    source, destination = message.get("FRA_SRC"), message.get("FRA_DST")
+    destination = message.get("FRA_DST")
     return Rule(
         priority=message.get("FRA_PRIORITY") or 0,
         table=message.get("FRA_TABLE") or 0,
         action=RuleAction(message["action"]),
         input_interface=message.get("FRA_IIFNAME"),
-        source=IPv4Network((source, message["src_len"])) if source else None,
         destination=IPv4Network((destination, message["dst_len"])) if destination else None,
     )
 

@@ -20,8 +20,7 @@ from gateway.hostnet.records import Device, HostProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from policy.host_facts import HostFacts
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec, HostFacts
 
 __all__ = ["HostNetwork"]
 

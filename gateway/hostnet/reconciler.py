@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.hostnet.nft import Nft
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec
 
 __all__ = ["Endpoint", "Reconciler"]
 

@@ -66,7 +66,6 @@ class Rule:
     table: int
     action: RuleAction = RuleAction.LOOKUP
     input_interface: str | None = None
-    source: IPv4Network | None = None
     destination: IPv4Network | None = None
 
 

@@ -1,19 +1,18 @@
-"""Where packets out of a tunnel go: a routing table and four rules per endpoint, beside the host's own.
+"""Where packets out of a tunnel go: a routing table and three rules per endpoint, beside the host's own.
 
 The table's number is `TABLE_BASE` plus the ifindex of the TUN device. The kernel never gives an ifindex twice
 before it has counted through 2³¹ of them, so a table belongs to one run of one endpoint, and what a killed daemon
 leaves behind is known by its number alone. The rules, in the order in which the kernel reads them:
 
-    0    (the kernel's)  lookup local               the host's own addresses; the access table decides about them
-    90   iif TUN         lookup TABLE               from clients to the endpoint's routes
-    91   iif TUN         unreachable                ... and nowhere else: the host's main table is never asked
-    92   to CLIENTS      lookup TABLE               to clients, wherever the packet comes from
-    92   from CLIENTS iif lo  lookup TABLE          the gateway's own packets from its address inside the tunnel
+    0    (the kernel's)   lookup local    the host's own addresses; the access table decides about them
+    90   iif TUN          lookup TABLE    from clients to the endpoint's routes
+    91   iif TUN          unreachable     ... and nowhere else: the host's main table is never asked
+    92   to CLIENTS       lookup TABLE    to clients, wherever the packet comes from
 
-The last two also answer for reverse-path filtering, which asks, with `iif lo`, how the host would reply: from a
-client's packet the third rule leads back into the tunnel, from a target's reply the fourth leads back to the target's
-interface, even where the host's main table knows another way or none. So endpoints work under strict `rp_filter`, and
-no sysctl has to be loosened.
+Strict `rp_filter` needs nothing more, and no sysctl has to be loosened: to check a packet that it forwards, the kernel
+looks up the way back to its source as if from the interface where the packet is to leave (`fib_validate_source` is
+given the output interface). For a client's packet that way is the third rule. For a target's reply, which leaves by
+the tunnel, it is the first, so that it is found even where the host's main table knows another way or none.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
     from gateway.hostnet.netlink import Netlink
-    from policy.spec import EndpointSpec, TargetNetwork
+    from policy import EndpointSpec, TargetNetwork
 
 __all__ = ["TABLE_BASE", "RoutingPlan", "TargetRoute", "apply_plan", "plan_routing", "remove_table", "target_routes"]
 
@@ -111,13 +110,11 @@ def target_routes(spec: EndpointSpec) -> tuple[TargetRoute, ...]:
 
 
 def _plan_rules(device: Device, spec: EndpointSpec, table: int) -> tuple[Rule, ...]:
-    clients = spec.client_cidr_block
     return (
         # The refusal comes first into the kernel, so that there is no moment without it.
         Rule(UNREACHABLE_PRIORITY, table, RuleAction.UNREACHABLE, input_interface=device.name),
         Rule(TABLE_PRIORITY, table, input_interface=device.name),
-        Rule(CLIENTS_PRIORITY, table, destination=clients),
-        Rule(CLIENTS_PRIORITY, table, source=clients, input_interface="lo"),
+        Rule(CLIENTS_PRIORITY, table, destination=spec.client_cidr_block),
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from gateway.hostnet.errors import HostNetworkError
+from gateway.hostnet.errors import HostNetworkError, KernelRefusedError
 from gateway.hostnet.records import Device, Link, still_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.hostnet.netlink import Netlink
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec
 
 __all__ = ["QUEUE_LENGTH", "build_alias", "is_alias_of", "set_up_device", "take_down_device"]
 
@@ -54,10 +55,15 @@ def set_up_device(netlink: Netlink, device: Device, spec: EndpointSpec, alias: s
 
 def take_down_device(netlink: Netlink, device: Device, links: Mapping[str, Link]) -> None:
     """Stop all traffic of the device and take its addresses; a device that is gone is no error."""
-    if still_there(device, links):
+    if not still_there(device, links):
+        return
+    try:
         netlink.set_link(device, state="down")
         for address in netlink.addresses(device):
             netlink.remove_address(device, address)
+    except KernelRefusedError as error:
+        if error.code != errno.ENODEV:  # it went just now
+            raise
 
 
 def _set_address(netlink: Netlink, device: Device, spec: EndpointSpec) -> None:

@@ -20,8 +20,7 @@ from gateway.hostnet import Device, HostNetwork, HostProblem, read_host_facts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from policy.host_facts import HostFacts
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec, HostFacts
 
 PATIENCE_S = 20
 """For what must come; nothing is concluded from its passing but failure."""

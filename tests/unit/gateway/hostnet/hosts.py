@@ -23,7 +23,7 @@ from pyroute2 import netns
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.packet import Packet, Raw
 
-from policy.spec import (
+from policy import (
     AuthorizationRule,
     CertificateAuthentication,
     ControlChannel,

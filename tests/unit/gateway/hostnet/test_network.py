@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from scapy.packet import Raw
 
-from gateway.hostnet import HostProblem
+from gateway.hostnet import Device, HostProblem
 from tests.lab.process import eventually
 from tests.unit.gateway.hostnet.hosts import (
     CLIENT,
@@ -24,13 +25,15 @@ from tests.unit.gateway.hostnet.hosts import (
 pytestmark = pytest.mark.netns
 
 
-def reaches_target(hosts: Hosts, daemon: Daemon, tun: object, source: str = CLIENT) -> bool:
-    """Whether a question arrives; a failure shows as a time-out of the socket, or as the host's refusal."""
+def reaches_target(hosts: Hosts, daemon: Daemon, tun: Device, source: str = CLIENT) -> bool:
+    """Whether a question arrives and its answer comes back; a failure may also show as a time-out."""
     service = hosts.udp(hosts.target, TARGET, 5000)
-    daemon.send(tun, udp_packet(TARGET, b"question", source=source))  # type: ignore[arg-type]  # a Device, from afar
-    reached = service.recvfrom(100)[1][0] in (source, "10.20.0.1")
+    daemon.send(tun, udp_packet(TARGET, b"question", source=source))
+    question, sender = service.recvfrom(100)
+    service.sendto(b"answer to " + question, sender)
+    answer = daemon.receive(tun)
     service.close()
-    return reached
+    return bool(answer.dst == source and answer[Raw].load == b"answer to question")
 
 
 def test_closing_leaves_the_host_as_it_was_found(hosts: Hosts) -> None:
@@ -48,6 +51,13 @@ def test_the_main_table_is_never_touched(hosts: Hosts) -> None:
     before = hosts.gateway.run("ip", "route", "show", "table", "main").stdout
     hosts.started().add(make_spec("one", OFFICE, LAB))
     assert hosts.gateway.run("ip", "route", "show", "table", "main").stdout == before
+
+
+def test_the_tunnel_has_its_own_address_and_no_other(hosts: Hosts) -> None:
+    hosts.started().add(make_spec())
+    shown = hosts.gateway.run("ip", "-o", "addr", "show", "dev", "portway0").stdout.splitlines()
+    assert len(shown) == 1
+    assert "inet 10.80.0.1/22 scope global noprefixroute" in shown[0]
 
 
 def test_removing_an_endpoint_leaves_the_others_working(hosts: Hosts) -> None:
@@ -252,9 +262,10 @@ def test_an_endpoint_that_cannot_be_added_leaves_no_trace(hosts: Hosts) -> None:
     assert hosts.state() == before
 
 
-def test_net_admin_alone_suffices_where_proc_sys_is_read_only(hosts: Hosts) -> None:
+@pytest.mark.parametrize("proc", ["-o bind,ro /proc/sys /proc/sys", "-t proc -o subset=pid proc /proc"])
+def test_net_admin_alone_suffices_where_proc_sys_is_read_only_or_hidden(hosts: Hosts, proc: str) -> None:
     before = hosts.state()
-    script = 'mount -o bind,ro /proc/sys /proc/sys && exec setpriv --bounding-set=-all,+net_admin -- "$0" "$@"'
+    script = f'mount {proc} && exec setpriv --bounding-set=-all,+net_admin -- "$0" "$@"'
     daemon = hosts.daemon(wrapper=["unshare", "--mount", "sh", "-c", script])
     daemon.open()
     tun = daemon.add(make_spec("main", replace(OFFICE, nat=True)))
