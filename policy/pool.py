@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["REMEMBERED_ADDRESSES", "AddressPool", "pool_capacity"]
 
 REMEMBERED_ADDRESSES = 65_536
-"""How many free addresses keep their former owner by default: a /16 in full, at some 20 MB."""
+"""How many free addresses keep their former owner by default: a /16 in full, at some 40 MB."""
 
 _NEVER_LEASED = 3
 """The network's own address, the gateway's (the first host) and the broadcast address."""

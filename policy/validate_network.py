@@ -25,7 +25,7 @@ NARROWEST_PREFIX = 29
 MAX_ROUTES = 1_000
 """Ten times AWS's quota for one association."""
 MAX_RULES = 10_000
-"""Fifty times AWS's quota; tables of this size still compile within tens of milliseconds."""
+"""Fifty times AWS's quota; tables of this size still compile in well under 0.1 s."""
 MAX_PUSHED_ROUTES = 250
 """Clients install pushed routes one by one, on Windows by a request each: more of them are felt at every connect."""
 
@@ -148,11 +148,13 @@ def _check_rules(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
     repeated = repeats((rule.destination, rule.group) for rule in rules)
     for_everyone = {rule.destination for rule in rules if rule.group is None}
     routed = PrefixSet(route.destination for route in endpoint.routes)
+    local = PrefixSet(route.destination for route in endpoint.routes if route.target == LOCAL)
     for index, rule in enumerate(rules):
         key = f"{path}.authorization_rule[{index}]"
         if index in repeated:
             yield error(key, f"An equal rule for {rule.destination} stands above. Remove this one.")
-        if not routed.overlaps(rule.destination):
+        leads_inside = rule.destination.subnet_of(endpoint.client_cidr_block)
+        if not (local if leads_inside else routed).overlaps(rule.destination):
             yield warning(
                 f"{key}.destination", f"No route leads to {rule.destination}, so the rule has no effect. Add a route."
             )

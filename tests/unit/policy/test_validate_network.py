@@ -97,6 +97,11 @@ def test_what_cannot_work_is_one_error_at_its_key(changes: dict[str, object], ke
 
 
 WARNINGS: list[tuple[dict[str, object], str, str]] = [
+    (
+        {"routes": (route("0.0.0.0/0"),), "authorization_rules": (EVERYWHERE, rule("10.80.0.0/22"))},
+        "authorization_rule[1].destination",
+        "No route leads to 10.80.0.0/22",
+    ),
     ({"client_cidr_block": IPv4Network("8.8.0.0/22")}, "client_cidr_block", "belongs to others on the internet"),
     ({"authorization_rules": ()}, "route[0].destination", "No authorization rule covers any of 10.20.0.0/24"),
     ({"authorization_rules": (OFFICE_RULE, rule("10.21.0.0/16"))}, "authorization_rule[1].destination", "No route"),
