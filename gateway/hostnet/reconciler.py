@@ -114,7 +114,8 @@ class Reconciler:
     def _give_back(self, netlink: Netlink, forwarding: ForwardingPlan, tunnels: tuple[TunnelRules, ...]) -> None:
         for device in forwarding.turn_off:
             netlink.set_forwarding(device, on=False)
-        self._firewall.apply(Ruleset(tunnels, forwarding.claims_after))
+        if forwarding.claims_after != forwarding.claims:
+            self._firewall.apply(Ruleset(tunnels, forwarding.claims_after))
         self._claims, self._host_owned = forwarding.claims_after, forwarding.host_owned
         if forwarding.left_on:
             for device in forwarding.left_on - self._firewall.claimed_by_others():

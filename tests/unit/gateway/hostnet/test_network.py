@@ -54,6 +54,7 @@ def test_the_main_table_is_never_touched(hosts: Hosts) -> None:
 
 
 def test_the_tunnel_has_its_own_address_and_no_other(hosts: Hosts) -> None:
+    hosts.gateway.sysctl("net.ipv6.conf.default.addr_gen_mode", 0)
     hosts.started().add(make_spec())
     shown = hosts.gateway.run("ip", "-o", "addr", "show", "dev", "portway0").stdout.splitlines()
     assert len(shown) == 1
