@@ -137,7 +137,7 @@ class ServerConnection(Association):
             return
         if negotiated.dynamic_tls_crypt:
             self._use_dynamic_tls_crypt(self._base_key, server=True)
-        self._push_reply = build_push_reply(push, negotiated, self.peer_info)
+        self._push_reply = build_push_reply(push, negotiated, self.peer_info, datagrams=not self._reliable_transport)
         if self._push_requested or self.peer_info.takes_unrequested_push:
             self._send_push_reply()
 

@@ -23,6 +23,8 @@ __all__ = ["PushReplyReader", "PushSettings", "build_push_reply"]
 
 _ROOM_FOR_CONTINUATION = len(",push-continuation 2") + 1
 """The continuation mark and the NUL."""
+_EXIT_NOTICES = 1
+"""How often a leaving client says so; it waits a second after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,16 @@ class PushSettings:
     session_timeout_s: int | None = None
 
 
-def build_push_reply(settings: PushSettings, negotiated: Negotiated, peer_info: PeerInfo) -> list[str]:
-    """The messages, in order, each short enough for every client."""
+def build_push_reply(
+    settings: PushSettings, negotiated: Negotiated, peer_info: PeerInfo, *, datagrams: bool = True
+) -> list[str]:
+    """The messages, in order, each short enough for every client.
+
+    `datagrams`: the client comes over UDP, so that its end cannot be seen and has to be told.
+    """
     options = list(_options(settings, negotiated, peer_info))
+    if datagrams:
+        options.append(f"explicit-exit-notify {_EXIT_NOTICES}")
     pieces: list[str] = []
     piece = PUSH_REPLY
     for option in options:

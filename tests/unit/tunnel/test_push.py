@@ -55,7 +55,13 @@ def test_an_old_client_gets_what_it_understands_and_nothing_else() -> None:
         "ping-restart 60",
         "cipher AES-256-GCM",
         "peer-id 7",
+        "explicit-exit-notify 1",
     ]
+
+
+def test_only_over_datagrams_is_a_client_asked_to_say_that_it_leaves() -> None:
+    (message,) = build_push_reply(SETTINGS, MODERN, info(), datagrams=False)
+    assert "explicit-exit-notify" not in message
 
 
 def test_a_modern_client_gets_flags_mtu_dns_and_its_session_time() -> None:
