@@ -62,6 +62,7 @@ def build_profile(
     none is given. Raises `ProfileError`.
     """
     chosen = _choose_protection(endpoint, protection)
+    _check_issuer(endpoint, credentials)
     hosts = tuple(remotes) or ((endpoint.public_hostname,) if endpoint.public_hostname else ())
     if not hosts:
         raise ProfileError(
@@ -102,6 +103,19 @@ def find_server_authority(endpoint: EndpointSpec, other_authorities: bytes = b""
         found.append(issuer)
     authorities = found[1:] or found
     return "".join(authority.public_bytes(Encoding.PEM).decode() for authority in authorities)
+
+
+def _check_issuer(endpoint: EndpointSpec, credentials: Credentials) -> None:
+    try:
+        certificates = x509.load_pem_x509_certificates(credentials.certificate.encode())
+    except ValueError:
+        raise ProfileError(f"The certificate of {credentials.name} cannot be read.") from None
+    known = x509.load_pem_x509_certificates(endpoint.authentication.client_root_certificate_chain)
+    if not any(is_issued_by(certificate, issuer) for certificate in certificates for issuer in known):
+        raise ProfileError(
+            f'The endpoint "{endpoint.name}" does not know the authority that issued {credentials.name}, and would '
+            "refuse it. Take the client from the authority in client_root_certificate_chain."
+        )
 
 
 def _choose_protection(endpoint: EndpointSpec, wanted: ControlChannelProtection | None) -> ControlChannelProtection:

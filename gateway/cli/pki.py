@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,8 +95,7 @@ def list_certificates(directory: DirectoryOption = _DEFAULT_DIRECTORY) -> None:
         expires = f"{issued.not_after:%Y-%m-%d}"
         groups = ", ".join(issued.groups)
         table.add_row(issued.name, issued.role.value, issued.state(now), groups, expires, issued.serial)
-    console = Console(markup=False, highlight=False)
-    console.print(table, width=None if console.is_terminal else _WIDTH_IN_FILES)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDTH_IN_FILES).print(table)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ Every file has mode 0600 and none is ever overwritten, but for the list and the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,7 +43,7 @@ from tunnel.tls_crypt_v2 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Authority", "ClientFiles"]
@@ -141,8 +142,7 @@ class Authority:
 
     def revoke(self, name: str) -> IssuedCertificate:
         """Revoke the certificate of this name and move its files away, so that the name is free again."""
-        with self.directory.locked():
-            root, index = self._load()
+        with self._opened() as (root, index):
             issued = index.current(check_name(name))
             if issued is None:
                 raise PkiError(f'There is no certificate "{name}" to revoke. See `portway pki list`.')
@@ -160,8 +160,7 @@ class Authority:
 
         Due it is when half of its life is over, when a revocation is missing in it, or when it cannot be read.
         """
-        with self.directory.locked():
-            root, index = self._load()
+        with self._opened() as (root, index):
             if not self._is_crl_stale(index):
                 return False
             self._sign_crl(root, index)
@@ -188,14 +187,9 @@ class Authority:
 
     def _issue(self, subject: Subject, role: Role, days: int | None, key_type: KeyType) -> IssuedCertificate:
         name, now = subject.common_name, self._clock()
-        with self.directory.locked():
-            root, index = self._load()
+        with self._opened() as (root, index):
             not_after = _end_of_life(root.certificate, now, days)
-            if index.current(name) or self.directory.exists(f"{name}.crt") or self.directory.exists(f"{name}.key"):
-                raise PkiError(
-                    f'"{name}" has a certificate already, and nothing is ever overwritten. '
-                    f"To replace it, `portway pki revoke {name}` first."
-                )
+            self._check_free(name, index)
             issue = issuing.issue_server_certificate if role is Role.SERVER else issuing.issue_client_certificate
             new = issue(root, subject, key_type, now=now, not_after=not_after)
             issued = _record(new, subject, role)
@@ -203,6 +197,28 @@ class Authority:
             self.directory.add(f"{name}.key", issuing.build_private_key_pem(new.key))
             self.directory.add(f"{name}.crt", issuing.build_certificate_pem(new.certificate))
             return issued
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[AuthorityKey, Index]]:
+        """Hold the lock over what was read, so that what is written follows from it."""
+        self._check_exists()
+        with self.directory.locked():
+            yield self._load()
+
+    def _check_exists(self) -> None:
+        if not self.exists():
+            raise PkiError(f"{self.directory.path} holds no authority yet. Make one with `portway pki init`.")
+
+    def _check_free(self, name: str, index: Index) -> None:
+        if index.current(name):
+            raise PkiError(
+                f'"{name}" has a certificate already, and nothing is ever overwritten. '
+                f"To replace it, `portway pki revoke {name}` first."
+            )
+        for file in (f"{name}.crt", f"{name}.key"):
+            if self.directory.exists(file):
+                path = self.directory.file(file)
+                raise PkiError(f"{path} exists already, and nothing is ever overwritten. Move it out of the way.")
 
     def _sign_crl(self, root: AuthorityKey, index: Index) -> None:
         """Write the index, then its list: should the second fail, `renew_crl` sees from the numbers that it is due."""
@@ -254,8 +270,7 @@ class Authority:
         return AuthorityKey(certificate, key), index
 
     def _index(self) -> Index:
-        if not self.exists():
-            raise PkiError(f"{self.directory.path} holds no authority yet. Make one with `portway pki init`.")
+        self._check_exists()
         return parse_index(self.directory.read(_INDEX))
 
 

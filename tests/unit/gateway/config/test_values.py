@@ -52,7 +52,8 @@ def test_what_is_no_ipv4_address_is_refused(value: object) -> None:
 
 
 def test_a_gateway_may_listen_on_ipv6() -> None:
-    assert TypeAdapter(ListenAddress).validate_python("::") == IPv6Address("::")
+    adapter: TypeAdapter[object] = TypeAdapter(ListenAddress)
+    assert adapter.validate_python("::") == IPv6Address("::")
     assert "an address of this host" in refusal(ListenAddress, "eth0")
 
 
@@ -96,7 +97,8 @@ def test_whatever_is_shown_is_short_and_printable(text: str) -> None:
 
 
 def test_values_are_shown_in_toml_s_spelling() -> None:
-    assert [shown(value) for value in (True, 5, "x", {})] == ["true", "5", '"x"', "a table"]
+    values: list[object] = [True, 5, "x", {}]
+    assert [shown(value) for value in values] == ["true", "5", '"x"', "a table"]
 
 
 def test_the_nearest_word_is_found_or_none() -> None:
