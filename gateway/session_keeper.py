@@ -235,8 +235,12 @@ class SessionKeeper:
         self._make_way(session, identity.common_name)
         self._authorizer.check_room(self.sessions.lease_count)
         lease = self._authorizer.lease(identity, event.certificate_chain)
+        try:
+            self._plane.add_peer(self._peer(session, lease, negotiated))
+        except Exception:
+            self._authorizer.release(lease)
+            raise
         self.sessions.grant(session, lease)
-        self._plane.add_peer(self._peer(session, lease, negotiated))
         return lease
 
     def _make_way(self, session: Session, common_name: str) -> None:
