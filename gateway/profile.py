@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from gateway.config.certificates import certificate_name, is_issued_by
-from policy.spec import ControlChannelProtection, DataChannel, EndpointSpec
+from policy import ControlChannelProtection, DataChannel, EndpointSpec
 from tunnel.static_key import StaticKey, build_static_key
 
 if TYPE_CHECKING:

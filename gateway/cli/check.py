@@ -11,11 +11,11 @@ from gateway.cli.reporting import say
 from gateway.config import Problem, check_config
 from gateway.hostnet import HostNetworkError, read_host_facts
 from gateway.state_lock import StateLockError, daemon_id
-from policy.problems import Severity
+from policy import Severity
 
 if TYPE_CHECKING:
     from gateway.config import GatewaySettings
-    from policy.host_facts import HostFacts
+    from policy import HostFacts
 
 __all__ = ["ConfigOption", "check"]
 

@@ -14,10 +14,10 @@ from gateway.config import Config, ConfigError, load_config
 from gateway.config.values import is_host
 from gateway.pki import Authority, PkiError
 from gateway.profile import Credentials, ProfileError, build_profile, find_server_authority
-from policy.spec import ControlChannelProtection
+from policy import ControlChannelProtection
 
 if TYPE_CHECKING:
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec
 
 __all__ = ["profile"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import policy
 from gateway.config.settings import ConnectionLogSettings, GatewaySettings, LogSettings
-from policy import spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,16 +42,16 @@ def build_settings(gateway: models.Gateway, directory: Path, host_name: str) -> 
     )
 
 
-def build_spec(file: models.ConfigFile) -> spec.GatewaySpec:
+def build_spec(file: models.ConfigFile) -> policy.GatewaySpec:
     """Build what `policy` judges and the daemon reconciles to."""
-    return spec.GatewaySpec(tuple(_build_endpoint(endpoint) for endpoint in file.endpoint))
+    return policy.GatewaySpec(tuple(_build_endpoint(endpoint) for endpoint in file.endpoint))
 
 
-def _build_endpoint(endpoint: models.Endpoint) -> spec.EndpointSpec:
-    return spec.EndpointSpec(
+def _build_endpoint(endpoint: models.Endpoint) -> policy.EndpointSpec:
+    return policy.EndpointSpec(
         name=endpoint.name,
         client_cidr_block=endpoint.client_cidr_block,
-        server_certificate=spec.ServerCertificate(
+        server_certificate=policy.ServerCertificate(
             certificate_chain=endpoint.server_certificate.octets, private_key=endpoint.server_key.octets
         ),
         authentication=_build_authentication(endpoint.authentication),
@@ -69,27 +69,27 @@ def _build_endpoint(endpoint: models.Endpoint) -> spec.EndpointSpec:
         max_clients=endpoint.max_clients,
         sessions_per_client=endpoint.sessions_per_client,
         clients_reachable=endpoint.clients_reachable,
-        data_channel=spec.DataChannel(**dict(endpoint.data_channel)),
-        keepalive=spec.Keepalive(**dict(endpoint.keepalive)),
-        handshake=spec.HandshakeLimits(**dict(endpoint.handshake)),
-        target_networks=tuple(spec.TargetNetwork(**dict(network)) for network in endpoint.target_network),
-        routes=tuple(spec.Route(**dict(route)) for route in endpoint.route),
+        data_channel=policy.DataChannel(**dict(endpoint.data_channel)),
+        keepalive=policy.Keepalive(**dict(endpoint.keepalive)),
+        handshake=policy.HandshakeLimits(**dict(endpoint.handshake)),
+        target_networks=tuple(policy.TargetNetwork(**dict(network)) for network in endpoint.target_network),
+        routes=tuple(policy.Route(**dict(route)) for route in endpoint.route),
         authorization_rules=tuple(_build_rule(rule) for rule in endpoint.authorization_rule),
     )
 
 
-def _build_authentication(section: models.Authentication) -> spec.CertificateAuthentication:
+def _build_authentication(section: models.Authentication) -> policy.CertificateAuthentication:
     crl = section.certificate_revocation_list
-    return spec.CertificateAuthentication(
+    return policy.CertificateAuthentication(
         client_root_certificate_chain=section.client_root_certificate_chain.octets,
         certificate_revocation_list=crl.octets if crl else None,
         groups_from=section.groups_from,
     )
 
 
-def _build_control_channel(section: models.ControlChannel) -> spec.ControlChannel:
-    return spec.ControlChannel(
-        accept=tuple(spec.ControlChannelProtection(protection) for protection in section.accept),
+def _build_control_channel(section: models.ControlChannel) -> policy.ControlChannel:
+    return policy.ControlChannel(
+        accept=tuple(policy.ControlChannelProtection(protection) for protection in section.accept),
         tls_crypt_key=_key(section.tls_crypt_key),
         tls_auth_key=_key(section.tls_auth_key),
         tls_auth_digest=section.tls_auth_digest,
@@ -103,5 +103,5 @@ def _key(file: NamedFile[bytes] | None) -> bytes | None:
     return (file.content or b"") if file else None
 
 
-def _build_rule(rule: models.AuthorizationRule) -> spec.AuthorizationRule:
-    return spec.AuthorizationRule(destination=rule.destination, group=rule.group, description=rule.description)
+def _build_rule(rule: models.AuthorizationRule) -> policy.AuthorizationRule:
+    return policy.AuthorizationRule(destination=rule.destination, group=rule.group, description=rule.description)

@@ -20,14 +20,14 @@ from gateway.config.problems import ConfigError, Problem, WrongValue
 from gateway.config.sentences import problems_of, where_of
 from gateway.config.settings import Config
 from gateway.config.values import printable
-from policy.validate import validate
+from policy import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from gateway.config.settings import GatewaySettings
-    from policy.host_facts import HostFacts
+    from policy import HostFacts
 
 __all__ = ["check_config", "load_config"]
 

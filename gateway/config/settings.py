@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from policy.spec import GatewaySpec
+    from policy import GatewaySpec
 
 __all__ = ["Config", "ConnectionLogSettings", "GatewaySettings", "LogSettings"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -70,7 +71,7 @@ class Directory:
         with self._explained("written"):
             if not self.exists(name):
                 return
-            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
+            self._make_folder(self.path / folder)
             self.file(name).rename(self.path / folder / new_name)
 
     @contextlib.contextmanager
@@ -100,11 +101,21 @@ class Directory:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            with self._descriptor_of(folder, os.O_NOFOLLOW) as descriptor:
+                self._give_to_owner(descriptor)
+
     def _give_to_owner(self, descriptor: int) -> None:
-        """Let what root writes here belong to whom the directory belongs to: the daemon has to read it."""
-        if os.geteuid() == 0:
-            status = self.path.stat()
-            os.fchown(descriptor, status.st_uid, status.st_gid)
+        """Let what root writes here belong to whom the directory belongs to: the daemon has to read it.
+
+        A file with a second name is left alone: the owner may have put it here to be given it.
+        """
+        status = os.fstat(descriptor)
+        if os.geteuid() == 0 and (stat.S_ISDIR(status.st_mode) or status.st_nlink == 1):
+            owner = self.path.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def _wait_for_lock(self, descriptor: int) -> None:
         deadline = time.monotonic() + _LOCK_TIMEOUT_S
@@ -119,9 +130,15 @@ class Directory:
                 return
 
     def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with self._descriptor_of(self.path) as descriptor:
             os.fsync(descriptor)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _descriptor_of(folder: Path, flags: int = 0) -> Iterator[int]:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
+        try:
+            yield descriptor
         finally:
             os.close(descriptor)
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.config import load_config
 from gateway.profile import Credentials, ProfileError, build_profile, find_server_authority
-from policy.spec import ControlChannelProtection, EndpointSpec
+from policy import ControlChannelProtection, EndpointSpec
 from tests.unit.gateway.certificate_maker import Recipe, make_ca
 from tests.unit.gateway.config_files import make_pki, write_config
 from tunnel.static_key import KeyDirection, parse_static_key

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli import app
 from gateway.hostnet import HostNetworkError
-from policy.host_facts import HostFacts
+from policy import HostFacts
 from tests.unit.gateway.config_files import make_pki, write_config
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import BaseModel
 
+import policy
 from gateway.config import check_config, load_config, models
 from gateway.config.files import Surroundings
 from gateway.config.settings import ConnectionLogSettings, LogSettings
-from policy import spec
 from tests.unit.gateway.config.test_models import KEYS, Key, every_key
 from tests.unit.gateway.config_files import EXAMPLE, example
 
@@ -71,21 +71,21 @@ def test_a_default_in_the_example_is_the_model_s(key: Key, shared_home: Path) ->
 @pytest.mark.parametrize(
     ("section", "record"),
     [
-        (models.Endpoint, spec.EndpointSpec),
-        (models.DataChannel, spec.DataChannel),
-        (models.Keepalive, spec.Keepalive),
-        (models.Handshake, spec.HandshakeLimits),
-        (models.TargetNetwork, spec.TargetNetwork),
-        (models.Route, spec.Route),
-        (models.AuthorizationRule, spec.AuthorizationRule),
-        (models.Authentication, spec.CertificateAuthentication),
-        (models.ControlChannel, spec.ControlChannel),
+        (models.Endpoint, policy.EndpointSpec),
+        (models.DataChannel, policy.DataChannel),
+        (models.Keepalive, policy.Keepalive),
+        (models.Handshake, policy.HandshakeLimits),
+        (models.TargetNetwork, policy.TargetNetwork),
+        (models.Route, policy.Route),
+        (models.AuthorizationRule, policy.AuthorizationRule),
+        (models.Authentication, policy.CertificateAuthentication),
+        (models.ControlChannel, policy.ControlChannel),
         (models.Log, LogSettings),
         (models.ConnectionLog, ConnectionLogSettings),
     ],
     ids=lambda kind: kind.__name__,
 )
-def test_defaults_are_those_of_the_records(section: type[BaseModel], record: type[spec.EndpointSpec]) -> None:
+def test_defaults_are_those_of_the_records(section: type[BaseModel], record: type[policy.EndpointSpec]) -> None:
     """Whoever builds a spec by hand gets what somebody gets who leaves keys out."""
     defaults = {
         field.name: field.default
@@ -109,5 +109,5 @@ def test_every_field_of_the_spec_can_be_configured(shared_home: Path) -> None:
         "routes": "route",
         "authorization_rules": "authorization_rule",
     }
-    names = {keys.get(field.name, field.name) for field in dataclasses.fields(spec.EndpointSpec)}
+    names = {keys.get(field.name, field.name) for field in dataclasses.fields(policy.EndpointSpec)}
     assert names <= set(models.Endpoint.model_fields)

@@ -10,7 +10,7 @@ import pytest
 from gateway.config import Problem, check_config
 from gateway.config.models import ConfigFile
 from gateway.config.sentences import key_path_of, section_of
-from policy.problems import Severity
+from policy import Severity
 from tests.unit.gateway.config_files import Table, example, write_config
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.config import ConfigError, check_config, load_config
 from gateway.config.reading import MAX_CONFIG_SIZE
-from policy.host_facts import HostFacts
-from policy.spec import ControlChannelProtection
+from policy import ControlChannelProtection, HostFacts
 from tests.unit.gateway.config_files import Table, write_config
 
 

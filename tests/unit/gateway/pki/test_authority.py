@@ -109,7 +109,7 @@ def test_what_root_writes_belongs_to_whom_the_directory_belongs_to(authority: Au
     os.chown(path_of(authority), 12345, 12345)
     authority.issue_client("alice")
     authority.revoke("alice")
-    for name in ("crl.pem", "index.json", ".lock"):
+    for name in ("crl.pem", "index.json", ".lock", "revoked"):
         assert (path_of(authority) / name).stat().st_uid == 12345
 
 

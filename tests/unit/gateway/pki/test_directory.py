@@ -87,3 +87,14 @@ def test_a_lock_that_somebody_keeps_is_given_up_on(directory: Directory, monkeyp
             pytest.fail("the lock is somebody else's")
     with directory.locked():
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_two_names_is_not_given_away(directory: Directory, tmp_path: Path) -> None:
+    """The owner of the directory might have linked somebody else's file into it."""
+    (tmp_path / "precious").write_text("")
+    os.link(tmp_path / "precious", directory.file(".lock"))
+    os.chown(directory.path, 12345, 12345)
+    with directory.locked():
+        pass
+    assert (tmp_path / "precious").stat().st_uid == 0
