@@ -69,10 +69,10 @@ class Egress:
             return
         size = len(packet)
         if (
-            size >= _MAY_BE_SYN_SIZE
-            and packet[9] == _TCP
-            and peer.mss
+            packet[9] == _TCP
+            and size >= _MAY_BE_SYN_SIZE
             and (packet[33] & _SYN or packet[0] != _PLAIN_IPV4)
+            and peer.mss
         ):
             packet = clamp_mss(packet, peer.mss)
         try:

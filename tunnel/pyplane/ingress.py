@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from tunnel.data_channel import Replayed
 from tunnel.errors import BadPacket
-from tunnel.inner_packet import OwnMessage, clamp_mss, find_fault, own_message
+from tunnel.inner_packet import IPV4_HEADER_SIZE, OwnMessage, clamp_mss, find_fault, own_message
 from tunnel.plane import Drop, Verdict
 from tunnel.wire import Opcode
 
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
     from tunnel.pyplane.udp_address import Source, UdpAddresses
     from tunnel.tun import TunDevice
 
-__all__ = ["IPV4_FIELDS", "MAY_BE_SYN_SIZE", "MOST_MOVES", "Ingress"]
+__all__ = ["MOST_MOVES", "Ingress"]
 
-IPV4_FIELDS: Final = struct.Struct(">BxH5xB2x4s4s")
+_ipv4_fields = struct.Struct(">BxH5xB2x4s4s").unpack_from
 """Of an IPv4 header: first octet, total length, protocol, source, destination."""
-MAY_BE_SYN_SIZE: Final = 40
-"""Octets of the smallest packet that holds a whole TCP header."""
+_write = os.write
 MOST_MOVES: Final = 3
 """Changes of address per peer and second that are believed. A client that roams makes one; two senders that share
 a session would make one per packet."""
@@ -50,9 +49,11 @@ a session would make one per packet."""
 _CONTROL: Final = frozenset(Opcode) - {Opcode.DATA_V1, Opcode.DATA_V2}
 _NO_PEER_ID: Final = b"\xff\xff\xff"
 _FORWARD: Final = Verdict.FORWARD
+# Whether a packet may be a TCP SYN is asked inline, here and in `Egress`: a call would cost as much as the answer.
 _PLAIN_IPV4: Final = 0x45
 _TCP: Final = 6
 _SYN: Final = 0x02
+_MAY_BE_SYN_SIZE: Final = 40
 
 
 class Ingress:
@@ -161,27 +162,26 @@ class Ingress:
     def forward(self, peer: PeerState, packet: bytes) -> None:
         """Take one decrypted payload of an authentic packet."""
         size = len(packet)
-        if size < IPV4_FIELDS.size:
+        if size < IPV4_HEADER_SIZE:
             self._swallow_or_refuse(peer, packet)
             return
-        first, total, protocol, source, destination = IPV4_FIELDS.unpack_from(packet)
+        first, total, protocol, source, destination = _ipv4_fields(packet)
         if (first != _PLAIN_IPV4 or total != size) and not self._swallow_or_refuse(peer, packet):
             return
         if source != peer.inside:
             self._counters.drop(Drop.SPOOFED_SOURCE, peer)
             return
-        access = peer.access
-        answer = access.answers.get(destination) or access.decide(destination)
+        answer = peer.answers.get(destination) or peer.access.decide(destination)
         if size > self._mtu:
             self._counters.drop(Drop.OVERSIZE, peer)
             return
-        if protocol == _TCP and peer.mss and size >= MAY_BE_SYN_SIZE and (packet[33] & _SYN or first != _PLAIN_IPV4):
+        if protocol == _TCP and peer.mss and size >= _MAY_BE_SYN_SIZE and (packet[33] & _SYN or first != _PLAIN_IPV4):
             packet = clamp_mss(packet, peer.mss)
         if answer is not _FORWARD:
             self._aside(peer, answer, destination, packet)
             return
         try:
-            os.write(self._tun.fd, packet)
+            _write(self._tun.fd, packet)
         except OSError:
             self._counters.drop(Drop.TUN_REFUSED, peer)
             return

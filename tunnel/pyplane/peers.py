@@ -28,6 +28,7 @@ class PeerState:
 
     __slots__ = (
         "access",
+        "answers",
         "drops",
         "egress_bytes",
         "egress_packets",
@@ -58,7 +59,7 @@ class PeerState:
         self.peer_id = peer.peer_id
         self.inside = peer.inside
         self.mss = peer.mss
-        self.access = access
+        self.use_access(access)
         self.source: Source | None = None
         """Where a UDP peer is; None for TCP."""
         self.stream: Stream | None = None
@@ -79,6 +80,11 @@ class PeerState:
         self.idle_reported = False
         self.worn_reported: set[int] = set()
         self.drops: dict[Drop, int] = {}
+
+    def use_access(self, access: Access) -> None:
+        """What the peer may reach, from the next packet on."""
+        self.access = access
+        self.answers = access.answers
 
     def traffic(self) -> Traffic:
         """A copy of the counters."""

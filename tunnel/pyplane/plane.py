@@ -162,7 +162,7 @@ class PythonDataPlane(DataPlane):
 
     def set_access(self, peer_id: int, access: AccessTable) -> None:
         """Replace what a peer may reach, from the next packet on."""
-        self._peers.by_id[peer_id].access = self._tables.access(access)
+        self._peers.by_id[peer_id].use_access(self._tables.access(access))
 
     def send_control(self, path: Path, packets: Sequence[bytes]) -> None:
         """Send control packets, each in a datagram or frame of its own. A path that is gone is ignored."""

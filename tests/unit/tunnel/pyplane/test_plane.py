@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import errno
+import socket
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.tunnel.plane_suite.rig import EVERYTHING, settings, socket_device
+from tunnel.plane import Path, Peer, Transport
+from tunnel.pyplane import PythonDataPlane
+from tunnel.tun import TunDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tunnel.pyplane import PlaneSettings
+
+KINDS = {Transport.UDP: socket.SOCK_DGRAM, Transport.TCP: socket.SOCK_STREAM}
+
+
+@pytest.fixture
+def device() -> Iterator[TunDevice]:
+    near, far = socket_device()
+    with near, far:
+        yield TunDevice("tun9", 9, near)
+
+
+def unused(name: str) -> TunDevice:
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("transport", Transport)
+@pytest.mark.parametrize(("listen", "place"), [("127.0.0.1", "127.0.0.1:{}"), ("::1", r"\[::1\]:{}")])
+def test_a_port_that_is_taken_is_named_before_a_device_is_made(transport: Transport, listen: str, place: str) -> None:
+    address = IPv6Address(listen) if ":" in listen else IPv4Address(listen)
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, KINDS[transport]) as holder:
+        holder.bind((listen, 0))
+        if transport is Transport.TCP:
+            holder.listen()
+        port = holder.getsockname()[1]
+        chosen = settings(listen=address, port=port, transports=frozenset({transport}))
+        expected = f"cannot listen on {transport.name} {place.format(port)}: another program uses this port"
+        with pytest.raises(OSError, match=expected) as refusal:
+            PythonDataPlane.open(chosen, open_device=unused)
+        assert refusal.value.errno == errno.EADDRINUSE
+
+
+def test_an_address_that_the_host_lacks_is_named() -> None:
+    with pytest.raises(OSError, match=r"192\.0\.2\.1:0: this host has no such address"):
+        PythonDataPlane.open(settings(listen=IPv4Address("192.0.2.1")), open_device=unused)
+
+
+def test_without_a_device_no_socket_stays_open() -> None:
+    asked = list[str]()
+
+    def missing(name: str) -> TunDevice:
+        asked.append(name)
+        raise OSError(errno.ENOENT, "no device")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(OSError, match="no device"):
+        PythonDataPlane.open(settings(port=port), open_device=missing)
+    assert asked == ["portway%d"]
+    for kind in KINDS.values():
+        with socket.socket(socket.AF_INET, kind) as again:
+            again.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("transports", [{Transport.UDP}, {Transport.TCP}], ids=["udp", "tcp"])
+def test_closing_twice_is_harmless(device: TunDevice, transports: set[Transport]) -> None:
+    plane = PythonDataPlane.open(settings(transports=frozenset(transports)), open_device=lambda _: device)
+    assert plane.port > 0
+    plane.close()
+    plane.close()
+
+
+@pytest.fixture
+def plane(device: TunDevice) -> Iterator[PythonDataPlane]:
+    chosen: PlaneSettings = settings(transports=frozenset({Transport.UDP}))
+    plane = PythonDataPlane.open(chosen, open_device=lambda _: device)
+    yield plane
+    plane.close()
+
+
+def peer(peer_id: int, inside: str) -> Peer:
+    path = Path(Transport.UDP, ("127.0.0.1", 1000 + peer_id), "127.0.0.1")
+    return Peer(peer_id, path, IPv4Address(inside).packed, EVERYTHING, 10, 60)
+
+
+async def test_ids_and_inside_addresses_are_given_once(plane: PythonDataPlane) -> None:
+    plane.add_peer(peer(1, "10.80.0.2"))
+    for again in (peer(1, "10.80.0.3"), peer(2, "10.80.0.2")):
+        with pytest.raises(ValueError, match="belongs to another peer"):
+            plane.add_peer(again)
+    plane.remove_peer(1)
+    plane.add_peer(peer(1, "10.80.0.2"))
+
+
+async def test_unknown_peers_are_bugs_of_the_caller(plane: PythonDataPlane) -> None:
+    for call in (plane.remove_peer, plane.traffic):
+        with pytest.raises(KeyError):
+            call(5)
+    with pytest.raises(KeyError):
+        plane.set_access(5, EVERYTHING)
+    with pytest.raises(KeyError):
+        plane.activate_key(5, 0)
+
+
+async def test_paths_that_are_gone_are_ignored(plane: PythonDataPlane) -> None:
+    gone = Path(Transport.TCP, ("127.0.0.1", 9), stream=3)
+    plane.send_control(gone, [b"x"])
+    plane.close_stream(gone)
