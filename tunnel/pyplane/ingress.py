@@ -107,6 +107,7 @@ class Ingress:
         """Take one frame of a TCP stream."""
         opcode = packet[0] >> 3
         if opcode in _CONTROL:
+            stream.keep()
             self.events.control_received(stream.path, packet)
         elif opcode == Opcode.DATA_V1 or packet[1:4] == _NO_PEER_ID:
             self._by_address(packet, stream.peer)

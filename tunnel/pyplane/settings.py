@@ -28,7 +28,7 @@ class StreamLimits:
     unproven_per_prefix: int = 128
     """The same from one /24 (IPv4) or /56 (IPv6)."""
     first_packet_timeout_s: float = 10
-    """How long a new stream may take to deliver its first whole packet."""
+    """How long a new stream may take to deliver its first whole control packet: data or rubbish is not enough."""
     close_timeout_s: float = 5
     """How long a stream that is being closed may take to write what waits, and the client to close its side."""
 

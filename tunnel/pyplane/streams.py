@@ -8,6 +8,7 @@ are whole when they enter it, so the stream is never out of step. Before that, `
 
 from __future__ import annotations
 
+import math
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -70,10 +71,7 @@ class Stream:
                 while data := await self._read():
                     if self._closing:
                         continue
-                    packets = self._framer.feed_untrusted(data)
-                    if packets and self._scope.deadline != float("inf"):
-                        self._scope.deadline = float("inf")
-                    for packet in packets:
+                    for packet in self._framer.feed_untrusted(data):
                         take(packet, self)
                     flush()
         except (OSError, BadPacket):
@@ -91,6 +89,11 @@ class Stream:
                 return self._sock.recv(_READ_SIZE)
             except BlockingIOError:
                 continue
+
+    def keep(self) -> None:
+        """Somebody above knows this stream now, and decides how long it lives."""
+        if not self._closing and self._scope.deadline != math.inf:
+            self._scope.deadline = math.inf
 
     def send(self, packets: Sequence[bytes]) -> None:
         """Send packets as frames; `is_full` afterwards says whether to go on. Nothing once it is closed."""

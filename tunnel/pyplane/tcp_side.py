@@ -70,6 +70,7 @@ class TcpSide:
 
     def prove(self, stream: Stream) -> None:
         """A client was let in on this stream: it no longer counts against the strangers."""
+        stream.keep()
         prefix = self._unproven.pop(stream.path.stream, None)
         if prefix is None:
             return
