@@ -100,6 +100,7 @@ class _Daemon:
             refresh_s=settings.connection_log.refresh_s,
         )
         self._reconciler = Reconciler(path, config, self._fleet, self._host)
+        self._is_ready = False
         self._started_at = datetime.now(UTC)
         self._last_reload: dict[str, Any] | None = None
         self._host_problems: tuple[HostProblem, ...] = ()
@@ -115,13 +116,15 @@ class _Daemon:
         await self._nursery.start(ControlServer(self._config.settings.control_socket, requests.handle).run)
         for task in (self._watch_host, self._keep_house, self._feed_watchdog):
             self._nursery.start_soon(self._keep_going, task)
+        self._is_ready = True
         self._service.ready(self._summary())
         logger.info("gateway ready", endpoints=[endpoint.spec.name for endpoint in self._fleet.endpoints])
 
     async def stop(self) -> None:
         """Take everything down, in reverse."""
         self._service.stopping()
-        logger.info("gateway stops")
+        if self._is_ready:
+            logger.info("gateway stops")
         await self._fleet.stop_all()
         try:
             await self._host.close()

@@ -181,15 +181,16 @@ class Fleet:
 
     async def _run(self, running: _Running, *, task_status: trio.TaskStatus[None]) -> None:
         """Run an endpoint until it is stopped; put it up again if it fails."""
-        failed = False
-        with running.scope:
-            try:
-                await running.endpoint.run(task_status=task_status)
-            except Exception:
-                self._logger.exception("endpoint failed", endpoint=running.endpoint.spec.name)
-                failed = True
-        running.stopped.set()
         name = running.endpoint.spec.name
+        failed = False
+        try:
+            with running.scope:
+                await running.endpoint.run(task_status=task_status)
+        except Exception:
+            self._logger.exception("endpoint failed", endpoint=name)
+            failed = True
+        finally:
+            running.stopped.set()
         if failed and self._running.get(name) is running:
             del self._running[name]
             await self._put_up_again(running.endpoint)

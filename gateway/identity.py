@@ -49,7 +49,7 @@ def identify(certificate: x509.Certificate, groups_from: str | None) -> Identity
         try:
             names = [name for name in certificate.subject if name.oid == NameOID.COMMON_NAME]
             groups = _groups(certificate, groups_from)
-        except ValueError as error:  # names or extensions that are no valid ASN.1
+        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
             raise IdentityError(f"the certificate cannot be read: {error}") from error
     if len(names) != 1:
         raise IdentityError(f"the certificate has {len(names) or 'no'} common names; it needs exactly one")

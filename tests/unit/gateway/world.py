@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -125,9 +127,8 @@ class TestPki:
 
     __test__ = False
 
-    def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory()
-        self.path = FilePath(self._directory.name)
+    def __init__(self, path: FilePath) -> None:
+        self.path = path
         self.authority = Authority(self.path)
         self.authority.init()
         self.authority.issue_server("server")
@@ -146,7 +147,9 @@ class TestPki:
 
 @functools.cache
 def pki() -> TestPki:
-    return TestPki()
+    path = FilePath(tempfile.mkdtemp(prefix="portway-test-pki-"))
+    atexit.register(shutil.rmtree, path)
+    return TestPki(path / "pki")
 
 
 def make_spec(**changes: Any) -> EndpointSpec:

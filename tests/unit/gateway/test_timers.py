@@ -1,0 +1,64 @@
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.timers import TimerHeap
+
+
+def test_due_keys_come_in_order_and_once() -> None:
+    timers: TimerHeap[str] = TimerHeap()
+    timers.set("late", 30)
+    timers.set("early", 10)
+    assert timers.take_due(9) == []
+    assert timers.take_due(30) == ["early", "late"]
+    assert timers.take_due(100) == []
+
+
+def test_a_later_setting_replaces_an_earlier_one() -> None:
+    timers: TimerHeap[str] = TimerHeap()
+    timers.set("key", 10)
+    timers.set("key", 20)
+    assert timers.take_due(15) == []
+    timers.set("key", 16)
+    assert timers.take_due(16) == ["key"]
+    timers.set("key", 50)
+    timers.set("key", None)
+    assert timers.take_due(100) == []
+    assert len(timers) == 0
+
+
+def test_setting_a_key_again_and_again_does_not_fill_memory() -> None:
+    timers: TimerHeap[str] = TimerHeap()
+    for moment in range(10_000):
+        timers.set("key", moment)
+    assert len(timers._heap) < 100
+    assert timers.take_due(10_000) == ["key"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 100)))), st.integers(0, 100))
+def test_it_agrees_with_a_dictionary(settings: list[tuple[int, int | None]], now: int) -> None:
+    timers: TimerHeap[int] = TimerHeap()
+    moments: dict[int, int] = {}
+    for key, moment in settings:
+        timers.set(key, moment)
+        moments.pop(key, None)
+        if moment is not None:
+            moments[key] = moment
+    due = timers.take_due(now)
+    assert sorted(due) == sorted(key for key, moment in moments.items() if moment <= now)
+    assert [moments[key] for key in due] == sorted(moments[key] for key in due)
+
+
+async def test_the_task_wakes_for_a_key_that_was_set_while_it_slept(autojump_clock: trio.testing.MockClock) -> None:
+    timers: TimerHeap[str] = TimerHeap()
+    called: list[tuple[str, float]] = []
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run, lambda key: called.append((key, trio.current_time() - start)))
+        timers.set("slow", start + 7200)
+        await trio.sleep(1)
+        timers.set("quick", start + 5)
+        await trio.sleep(8000)
+        nursery.cancel_scope.cancel()
+    assert called == [("quick", 5), ("slow", 7200)]
