@@ -1,0 +1,144 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config import load_config
+from gateway.fleet import FleetError
+from gateway.reload import ConfigRefused, Reconciler, prepare
+from tests.lab.config import build_toml, endpoint, gateway_config, rule
+from tests.unit.gateway.fleet_world import FleetWorld, fleet_world
+from tests.unit.gateway.world import pki
+
+
+def main(**changes: Any) -> dict[str, Any]:
+    networks = [{"name": "office", "interface": "eth1", "cidr": "10.20.0.0/24"}]
+    routes = [{"destination": "10.20.0.0/24", "target": "office"}]
+    rules = [rule("10.20.0.0/24", "engineering")]
+    return endpoint(**{"target_network": networks, "route": routes, "authorization_rule": rules} | changes)
+
+
+def other(**changes: Any) -> dict[str, Any]:
+    return main(name="other", vpn_port=444, client_cidr_block="10.84.0.0/22", **changes)
+
+
+class Running:
+    """A fleet that runs by a file."""
+
+    def __init__(self, directory: Path, world: FleetWorld) -> None:
+        self.world = world
+        self._directory = directory
+        self._file = directory / "config.toml"
+        (directory / "pki").symlink_to(pki().path)
+
+    async def start(self, *endpoints: dict[str, Any]) -> None:
+        self.write(*endpoints)
+        config = load_config(self._file)
+        terms = await prepare(config.spec, self.world.host)
+        await self.world.fleet.start(tuple(terms.values()))
+        self._reconciler = Reconciler(self._file, config, self.world.fleet, self.world.host)
+
+    def write(self, *endpoints: dict[str, Any]) -> None:
+        self._file.write_text(build_toml(gateway_config(self._directory / "state", *endpoints)))
+
+    async def reload(self, *endpoints: dict[str, Any]) -> tuple[str, ...]:
+        self.write(*endpoints)
+        self.world.book.clear()
+        return await self._reconciler.reload()
+
+
+@asynccontextmanager
+async def running(directory: Path, *endpoints: dict[str, Any]) -> AsyncIterator[Running]:
+    async with fleet_world() as world:
+        gateway = Running(directory, world)
+        await gateway.start(*endpoints)
+        yield gateway
+
+
+async def test_the_same_file_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway:
+        assert await gateway.reload(main()) == ("Nothing has changed.",)
+        assert gateway.world.book == []
+
+
+async def test_endpoints_come_and_go(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway:
+        assert await gateway.reload(other()) == ("Endpoint main was removed.", "Endpoint other was added.")
+        assert gateway.world.running == ["other"]
+        assert gateway.world.book == ["remove main", "close 443", "open 444", "add other"]
+
+
+async def test_changed_rules_are_applied_in_place(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway:
+        before = gateway.world.fleet.endpoints
+        said = await gateway.reload(main(authorization_rule=[rule("10.20.0.0/24")]))
+        assert said == ("Endpoint main was changed in place: authorization_rules.",)
+        assert gateway.world.fleet.endpoints == before
+        assert gateway.world.fleet.spec.endpoints[0].authorization_rules[0].group is None
+        assert gateway.world.book == []
+
+
+async def test_new_sockets_mean_a_restart_of_one_endpoint(tmp_path: Path) -> None:
+    async with running(tmp_path, main(), other()) as gateway:
+        said = await gateway.reload(main(vpn_port=1443), other())
+        assert said == ("Endpoint main was restarted with vpn_port.",)
+        assert gateway.world.book == ["remove main", "close 443", "open 1443", "add main"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"client_cidr_block": "10.20.0.0/22"}, "10.20.0.0"),
+        ({"vpn_port": "https"}, "vpn_port"),
+        ({"server_certificate": "pki/ca.crt"}, "server_certificate"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+async def test_a_file_that_does_not_pass_changes_nothing(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    async with running(tmp_path, main(), other()) as gateway:
+        before = gateway.world.fleet.spec
+        with pytest.raises(ConfigRefused, match=sentence):
+            await gateway.reload(main(**changes), other(authorization_rule=[rule("10.20.0.0/24")]))
+        assert gateway.world.fleet.spec == before
+        assert gateway.world.book == []
+
+
+async def test_a_restart_that_fails_goes_back_to_what_worked(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway:
+        gateway.world.taken_ports = {1443}
+        with pytest.raises(FleetError, match="port 1443 is taken"):
+            await gateway.reload(main(vpn_port=1443))
+        assert gateway.world.running == ["main"]
+        assert gateway.world.fleet.spec.endpoints[0].vpn_port == 443
+        gateway.world.taken_ports = set()
+        await gateway.reload(main(vpn_port=1443))
+        assert gateway.world.fleet.spec.endpoints[0].vpn_port == 1443
+
+
+async def test_a_new_endpoint_that_cannot_be_put_up_does_not_hinder_the_rest(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway:
+        gateway.world.taken_ports = {444}
+        with pytest.raises(FleetError, match="port 444 is taken"):
+            await gateway.reload(main(authorization_rule=[rule("10.20.0.0/24")]), other())
+        assert gateway.world.fleet.spec.endpoints[0].authorization_rules[0].group is None
+        gateway.world.taken_ports = set()
+        assert await gateway.reload(main(authorization_rule=[rule("10.20.0.0/24")]), other()) == (
+            "Endpoint other was added.",
+        )
+
+
+async def test_what_openssl_does_not_take_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
+    async with fleet_world() as world:
+        gateway = Running(tmp_path, world)
+        gateway.write(main())
+        spec = load_config(tmp_path / "config.toml").spec
+        broken = replace(
+            spec.endpoints[0], server_certificate=replace(spec.endpoints[0].server_certificate, private_key=b"none")
+        )
+        with pytest.raises(ConfigRefused, match="endpoint main: The certificate and its key"):
+            await prepare(replace(spec, endpoints=(broken,)), world.host)
