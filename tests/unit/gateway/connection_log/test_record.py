@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from gateway.connection_log import AttemptStatus, ConnectionRecord, Counters, RecordType
 from gateway.connection_log.record import build_line, build_loss_line
 from tunnel.events import CloseReason
+
+MANUAL = Path(__file__).parents[4] / "docs" / "connection-log.md"
 
 AWS_KEYS = [
     "connection-log-type",
@@ -67,6 +70,11 @@ ENDED = dataclasses.replace(
 
 def test_a_record_has_every_key_of_aws_first_and_in_its_order() -> None:
     assert list(FAILED.as_json())[: len(AWS_KEYS)] == AWS_KEYS
+
+
+def test_the_manual_has_every_key() -> None:
+    manual = MANUAL.read_text()
+    assert all(f"`{key}`" in manual for key in ENDED.as_json())
 
 
 def test_a_failed_attempt_says_why_and_has_na_for_what_never_was() -> None:
