@@ -60,6 +60,13 @@ class Authorizer:
         except IdentityError as error:
             raise Refusal(CloseReason.CERTIFICATE_REFUSED, str(error)) from error
 
+    def claimed(self, refused: x509.Certificate) -> Identity | None:
+        """Whom a refused certificate names: for the log, and for nothing else."""
+        try:
+            return self.identify((refused,))
+        except Refusal:
+            return None
+
     def check_room(self, clients: int) -> None:
         """Raise `Refusal` where one more client than these is one too many."""
         if self._spec.max_clients and clients >= self._spec.max_clients:

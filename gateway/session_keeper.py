@@ -210,6 +210,9 @@ class SessionKeeper:
             case ExitRequested():
                 self._finish(session, CloseReason.CLIENT_EXIT, "the client left")
             case Closed(reason, text):
+                refused = session.connection.refused_certificate
+                if refused is not None and session.identity is None:
+                    session.identity = self._authorizer.claimed(refused)
                 self._finish(session, reason, text)
                 self._forget(session)
 

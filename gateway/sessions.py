@@ -51,7 +51,7 @@ class Session:
     """Counted among the handshakes in flight."""
     lease: Lease | None = None
     identity: Identity | None = None
-    """Who the client has proved to be; stays when the lease is gone."""
+    """Who the client has proved to be, or has claimed with a certificate that was refused; for the log."""
     address: IPv4Address | None = None
     """The address that it has or had; stays when the lease is gone."""
     established_at: float | None = None

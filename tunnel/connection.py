@@ -35,6 +35,8 @@ from tunnel.wire import Opcode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography import x509
+
     from tunnel.front_door import Admission
     from tunnel.key_session import KeySession
     from tunnel.tls import TlsServerContext, TlsSession
@@ -102,6 +104,8 @@ class ServerConnection(Association):
         self._push_requested = False
         self.peer_info = PeerInfo()
         """What the client says about itself; empty until it has."""
+        self.refused_certificate: x509.Certificate | None = None
+        """The client's, where TLS refused it: not verified, so good for the log and for nothing else."""
         self.negotiated: Negotiated | None = None
         """How this connection works, once that is settled."""
         self.remote_session_id = admission.remote_session_id
@@ -168,6 +172,12 @@ class ServerConnection(Association):
             self._close_after(closed, now)
         else:
             self._close(closed)
+
+    def _fail(self, error: HandshakeError, now: float) -> None:
+        key = self._keys.get(self._newest)
+        if key is not None:
+            self.refused_certificate = key.tls.refused_certificate
+        super()._fail(error, now)
 
     # What the client says
 

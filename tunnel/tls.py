@@ -9,6 +9,8 @@ renegotiation inside TLS, a client certificate required and checked for client a
 
 from __future__ import annotations
 
+import contextlib
+
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
@@ -121,13 +123,15 @@ class TlsClientContext:
 class TlsSession:
     """One TLS session: ciphertext and plaintext go in and come out, nothing is sent by itself."""
 
-    __slots__ = ("_connection", "handshake_complete", "verify_failure")
+    __slots__ = ("_connection", "handshake_complete", "refused_certificate", "verify_failure")
 
     def __init__(self, connection: SSL.Connection) -> None:
         """Made by a context's `new_session`."""
         self._connection = connection
         self._connection.set_app_data(self)
         self.handshake_complete = False
+        self.refused_certificate: x509.Certificate | None = None
+        """The peer's own, where that was refused: who it claims to be, for the log and for nothing else."""
         self.verify_failure: tuple[CloseReason, str] | None = None
         """What the certificate check found, recorded by the verify callback."""
 
@@ -183,8 +187,15 @@ class TlsSession:
         return self._connection.export_keying_material(label, size, None)
 
     def peer_chain(self) -> tuple[x509.Certificate, ...]:
-        """The peer's verified certificates, its own first; empty before the handshake is complete."""
-        chain = self._connection.get_verified_chain(as_cryptography=True)
+        """The peer's verified certificates, its own first; empty before the handshake is complete.
+
+        Raises `HandshakeError` for a certificate that OpenSSL lets pass, and `cryptography` cannot read.
+        """
+        try:
+            chain = self._connection.get_verified_chain(as_cryptography=True)
+        except ValueError as error:
+            text = f"The client's certificate was refused: it cannot be read ({error})."
+            raise HandshakeError(CloseReason.CERTIFICATE_REFUSED, text) from error
         return tuple(chain or ())
 
     @property
@@ -269,9 +280,15 @@ def _verify(connection: SSL.Connection, error_number: int, depth: int) -> bool:
 
 
 def _verify_callback(
-    connection: SSL.Connection, _certificate: crypto.X509, error_number: int, depth: int, ok: int
+    connection: SSL.Connection, certificate: crypto.X509, error_number: int, depth: int, ok: int
 ) -> bool:
-    return bool(ok) or _verify(connection, error_number, depth)
+    if ok or _verify(connection, error_number, depth):
+        return True
+    session = connection.get_app_data()
+    if isinstance(session, TlsSession) and depth == 0:
+        with contextlib.suppress(ValueError):  # some certificates cannot even be read
+            session.refused_certificate = certificate.to_cryptography()
+    return False
 
 
 def _verify_error_text(error_number: int) -> str:

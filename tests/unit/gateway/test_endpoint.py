@@ -114,6 +114,7 @@ def test_a_revoked_certificate_is_refused_and_logged() -> None:
     world.advance(10)
     assert not client.established
     assert world.log.told == [failed("certificate-revoked")]
+    assert world.log.records[-1].common_name == "mallory"
     assert len(world.endpoint.sessions) == 0
     assert world.endpoint.admitter.half_open.total == 0
 
