@@ -13,6 +13,7 @@ from gateway.cli.connections import connections
 from gateway.cli.explain import explain
 from gateway.cli.pki import app as pki_app
 from gateway.cli.profile import profile
+from gateway.cli.quickstart import quickstart
 from gateway.cli.reload import reload
 from gateway.cli.serve import serve
 from gateway.cli.status import status
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A remote-access VPN gateway for stock OpenVPN clients.",
 )
-for command in (serve, check, profile, connections, terminate, status, explain, reload):
+for command in (quickstart, serve, check, profile, connections, terminate, status, explain, reload):
     app.command()(command)
 app.add_typer(pki_app, name="pki")
 

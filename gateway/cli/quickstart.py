@@ -66,7 +66,7 @@ def _write_config(path: Path, state: Path, facts: HostFacts, uplink: Uplink) -> 
     pool = choose_pool(address.network for address in addresses if isinstance(address, IPv4Interface))
     text = build_config(uplink, pool, state=state, pki=state / "pki")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:

@@ -14,6 +14,7 @@ import pytest
 from tests.bench.servers import PORT, Material, OpenVpnServer, Setting, client_profile
 from tests.lab import OFFICE_HOST, WEB_PORT, Lab, LabError, Namespace, OpenVpnClient, Process, start_relay
 from tests.lab.namespace import sweep_leftovers
+from tests.lab.relay import Impairment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def test_a_client_connects_and_reaches_the_office(reference: Reference) -> None:
 
 def test_a_bad_path_is_survived(reference: Reference) -> None:
     lab = reference.lab
-    relay = start_relay(lab, PORT, loss=0.05, duplicate=0.1, reorder=0.2)
+    relay = start_relay(lab, PORT, Impairment(loss=0.05, duplicate=0.1, reorder=0.2))
     with relay, OpenVpnClient(lab.client, relay.detour(reference.profile), log=lab.log("client")) as client:
         client.wait_connected(within_s=60)
         assert client.ping(OFFICE_HOST, within_s=10)

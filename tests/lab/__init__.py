@@ -11,20 +11,25 @@ from tests.lab.namespace import Namespace
 from tests.lab.network import OFFICE_HOST, OFFICE_NETWORK, VAULT_HOST, VAULT_NETWORK, WEB_PORT, Lab
 from tests.lab.openvpn import (
     NULL_DEVICE,
+    TRANSPORTS,
     Connected,
     OpenVpnClient,
     generate_key,
     openvpn_version,
     start_openvpn_server,
+    without_inlined,
 )
 from tests.lab.process import LabError, Process, Usage, eventually, usage
+from tests.lab.site import PEOPLE, Site, make_pki
 
 __all__ = [
     "CONTROL_CHANNELS",
     "NULL_DEVICE",
     "OFFICE_HOST",
     "OFFICE_NETWORK",
+    "PEOPLE",
     "PORTWAY",
+    "TRANSPORTS",
     "VAULT_HOST",
     "VAULT_NETWORK",
     "WEB_PORT",
@@ -39,6 +44,7 @@ __all__ = [
     "OpenVpnClient",
     "Pki",
     "Process",
+    "Site",
     "Toml",
     "Usage",
     "build_toml",
@@ -46,10 +52,12 @@ __all__ = [
     "eventually",
     "gateway_config",
     "generate_key",
+    "make_pki",
     "openvpn_version",
     "portway",
     "rule",
     "start_openvpn_server",
     "start_relay",
     "usage",
+    "without_inlined",
 ]

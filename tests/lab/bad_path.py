@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.lab.network import Lab
+    from tests.lab.relay import Impairment
 
 __all__ = ["BadPath", "start_relay"]
 
@@ -37,22 +38,15 @@ class BadPath(Process):
 
 
 def start_relay(
-    lab: Lab,
-    port: int,
-    *,
-    loss: float = 0,
-    duplicate: float = 0,
-    reorder: float = 0,
-    via: tuple[str, ...] = (),
-    client: int = 1,
+    lab: Lab, port: int, faults: Impairment | None = None, *, via: tuple[str, ...] = (), client: int = 1
 ) -> BadPath:
-    """A relay to the gateway's port, once it carries; each fault is a probability per datagram."""
-    faults = {"loss": loss, "duplicate": duplicate, "reorder": reorder}
+    """A relay to the gateway's port, once it carries; it sends from the addresses `via` in turn."""
     arguments = [
         *("--listen", f"127.0.0.1:{RELAY_PORT}", "--gateway", f"{lab.gateway_address(client)}:{port}"),
-        *(f"--{name}={value}" for name, value in faults.items()),
         *(f"--via={address}" for address in via),
     ]
+    if faults is not None:
+        arguments += [f"--loss={faults.loss}", f"--duplicate={faults.duplicate}", f"--reorder={faults.reorder}"]
     command = lab.clients[client - 1].command(sys.executable, "-m", "tests.lab.relay", *arguments)
     relay = BadPath(command, log=lab.log("relay"))
     relay.wait_for("^ready")

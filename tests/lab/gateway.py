@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PORTWAY", "Gateway", "Pki", "portway"]
 
 PORTWAY = Path(sys.executable).with_name("portway")
+READY = "gateway ready"
 COMMAND_TIMEOUT_S = 60
 
 
@@ -60,19 +61,10 @@ class Gateway(Process):
         self.write(config)
         super().__init__(namespace.command(PORTWAY, "serve", "--config", self.config), log=log)
         try:
-            eventually(self._answers, within_s=20, what="the gateway answers")
-        except BaseException as error:
+            self.wait_for(READY)
+        except BaseException:
             self.kill()
-            error.add_note(self.tail())
             raise
-
-    def _answers(self) -> bool:
-        if self.exit_code is not None:
-            raise LabError(f"portway serve ended with {self.exit_code}")
-        try:
-            return bool(self.portway("status", "--json"))
-        except LabError:
-            return False
 
     def write(self, config: Toml) -> None:
         """Replace the configuration file; the daemon notices on `reload`."""
@@ -107,9 +99,3 @@ class Gateway(Process):
             return eventually(look, within_s=within_s, what=f"the connection log has {keys}")[-1]
         except LabError as error:
             raise LabError(f"{error}; it has {self.log_records()[-3:]}\n{self.tail()}") from None
-
-    def profile(self, name: str, *options: str, remote: str = "198.18.1.1") -> Path:
-        """A profile as `portway profile` prints it, in a file."""
-        path = self.directory / f"{name}.ovpn"
-        path.write_text(self.portway("profile", name, "--remote", remote, *options))
-        return path

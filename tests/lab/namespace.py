@@ -89,6 +89,20 @@ class Namespace:
         lines = self.run("ip", "-o", "link", "show").stdout.splitlines()
         return {line.split(": ")[1].partition("@")[0] for line in lines} - {"lo"}
 
+    def network_state(self) -> str:
+        """Everything that a gateway may have changed here: links, addresses, rules, routes, nftables, forwarding."""
+        questions = (
+            "ip -o -4 addr show",
+            "ip -br link show",
+            "ip rule show",
+            "ip -4 route show table all",
+            "nft list ruleset",
+            "sysctl -a --pattern ^net.ipv4.*forward",
+        )
+        # How long an address is still good for counts down by itself.
+        answers = (self.run(*question.split()).stdout for question in questions)
+        return re.sub(r"valid_lft.*", "", "\n".join(answers))
+
     def ping(self, address: str, *, count: int = 1, within_s: float = 2, interface: str = "") -> bool:
         """Whether an echo comes back; stops at the first answer where `count` is 1."""
         device = ["-I", interface] if interface else []

@@ -17,12 +17,23 @@ if TYPE_CHECKING:
 
     from tests.lab.namespace import Namespace
 
-__all__ = ["NULL_DEVICE", "Connected", "OpenVpnClient", "generate_key", "openvpn_version", "start_openvpn_server"]
+__all__ = [
+    "NULL_DEVICE",
+    "TRANSPORTS",
+    "Connected",
+    "OpenVpnClient",
+    "generate_key",
+    "openvpn_version",
+    "start_openvpn_server",
+    "without_inlined",
+]
 
 CONNECTED = "Initialization Sequence Completed"
 CONNECTED_AND_SUMMED_UP = CONNECTED + r"[\s\S]*?Data Channel: cipher .*\n"
 NULL_DEVICE = ("--dev", "null", "--ifconfig-noexec", "--route-noexec")
 """A client that only talks: no device, no addresses, so that a hundred fit into one namespace."""
+TRANSPORTS = {"udp": ("--proto-force", "udp"), "tcp": ("--proto-force", "tcp-client")}
+"""What keeps a client with both kinds of remotes to one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +92,20 @@ def start_openvpn_server(namespace: Namespace, config: Path, *options: str, log:
     return server
 
 
-def generate_key(kind: str, path: Path) -> Path:
-    """Have OpenVPN make a key file: kind `secret` (tls-auth, tls-crypt) or `tls-crypt-v2-server`."""
-    subprocess.run(["openvpn", "--genkey", kind, path], check=True, capture_output=True)
+def generate_key(kind: str, path: Path, *options: str | Path) -> Path:
+    """Have OpenVPN make a key file: kind `secret`, `tls-crypt-v2-server` or `tls-crypt-v2-client`."""
+    subprocess.run(["openvpn", *options, "--genkey", kind, path], check=True, capture_output=True)
     return path
+
+
+def without_inlined(profile: Path, *tags: str) -> Path:
+    """The same profile without some of its inlined files, which then come from the command line."""
+    text = profile.read_text()
+    for tag in tags:
+        text = re.sub(rf"<{tag}>.*</{tag}>\n", "", text, flags=re.DOTALL)
+    stripped = profile.with_suffix(".stripped.ovpn")
+    stripped.write_text(text)
+    return stripped
 
 
 def openvpn_version() -> str:
