@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.half_open import SourceNetwork
     from gateway.session_log import SessionLog
-    from policy.spec import HandshakeLimits
+    from policy import HandshakeLimits
     from tunnel.front_door import FrontDoor
     from tunnel.plane import Path
 

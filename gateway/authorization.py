@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.identity import Identity, IdentityError, identify
 from gateway.sessions import Lease, PeerIds
-from policy.access import compile_access
-from policy.errors import PoolExhausted
-from policy.pool import AddressPool
-from policy.routes import pushed_routes, redirects_gateway
+from policy import AddressPool, PoolExhausted, compile_access, pushed_routes, redirects_gateway
 from tunnel.events import CloseReason
 from tunnel.plane import AccessTable
 from tunnel.push import PushSettings
@@ -20,7 +17,7 @@ from tunnel.push import PushSettings
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec
 
 __all__ = ["Authorizer", "Refusal"]
 

@@ -23,8 +23,7 @@ from gateway.control_socket import ControlError
 from gateway.fleet import FleetError
 from gateway.reload import ConfigRefused
 from gateway.status import describe_connection_log, describe_endpoint, describe_session
-from policy.explain import explain
-from policy.explain_text import render_explanation
+from policy import explain, render_explanation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.endpoint import Endpoint
     from gateway.fleet import Fleet
     from gateway.sessions import Session
-    from policy.explain import Explanation
+    from policy import Explanation
 
 __all__ = ["ControlRequests", "explanation_document"]
 

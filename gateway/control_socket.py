@@ -33,6 +33,7 @@ ANSWER_TIMEOUT_S = 60.0
 CONNECTIONS = 16
 """At once; more wait in the kernel's queue."""
 BACKLOG = 128
+ACCEPT_PAUSE_S = 0.1
 
 PeerCredentials = struct.Struct("iII")
 """Linux `struct ucred`: pid, uid, gid."""
@@ -62,8 +63,8 @@ class ControlServer:
                 task_status.started()
                 while True:
                     await self._limit.acquire_on_behalf_of(token := object())
-                    connection, _ = await listening.accept()
-                    nursery.start_soon(self._serve, trio.SocketStream(connection), token)
+                    stream = await _accept(listening)
+                    nursery.start_soon(self._serve, stream, token)
         finally:
             listening.close()
             self._path.unlink(missing_ok=True)
@@ -137,6 +138,17 @@ def _listen(path: Path) -> trio.socket.SocketType:
     finally:
         os.umask(before)
     return trio.socket.from_stdlib_socket(listening)
+
+
+async def _accept(listening: trio.socket.SocketType) -> trio.SocketStream:
+    """The next connection. Where the process has no descriptors left, the one that waits is taken later."""
+    while True:
+        try:
+            connection, _ = await listening.accept()
+        except OSError:
+            await trio.sleep(ACCEPT_PAUSE_S)
+        else:
+            return trio.SocketStream(connection)
 
 
 async def _receive_line(stream: trio.SocketStream) -> bytes:

@@ -205,7 +205,7 @@ class _Daemon:
         authority = Authority(self._config.settings.pki_dir)
         try:
             return authority.exists() and authority.renew_crl()
-        except PkiError as error:
+        except (PkiError, OSError) as error:
             logger.warning("the revocation list could not be renewed", error=str(error))
             return False
 

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from gateway.connection_log import ConnectionLog
     from gateway.endpoint_settings import Terms
     from gateway.sessions import Session, SessionTable
-    from policy.changes import EndpointChange
-    from policy.spec import EndpointSpec
+    from policy import EndpointChange, EndpointSpec
     from tunnel.plane import DataPlane, Path
 
 __all__ = ["Endpoint"]

@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from policy.spec import ControlChannelProtection
+from policy import ControlChannelProtection
 from tunnel.connection import ServerConfig
 from tunnel.data_channel import WearLimits
 from tunnel.data_keys import Cipher
 from tunnel.front_door import FrontDoor, FrontDoorKeys
 from tunnel.plane import Transport
-from tunnel.pyplane.settings import PlaneSettings, StreamLimits
+from tunnel.pyplane import PlaneSettings, StreamLimits
 from tunnel.static_key import KeyDirection, StaticKey
 from tunnel.tls import TlsServerContext
 from tunnel.tls_crypt_v2 import ServerKey
 
 if TYPE_CHECKING:
-    from policy.spec import ControlChannel, EndpointSpec
+    from policy import ControlChannel, EndpointSpec
 
 __all__ = ["Terms", "plane_settings"]
 

@@ -15,7 +15,7 @@ from cryptography import x509
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec
 
 __all__ = ["Expiry", "Urgency", "expiries"]
 

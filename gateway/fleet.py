@@ -17,7 +17,7 @@ import trio
 from gateway.endpoint import Endpoint
 from gateway.endpoint_settings import Terms, plane_settings
 from gateway.hostnet import Device, HostNetworkError
-from policy.spec import GatewaySpec
+from policy import GatewaySpec
 from tunnel.events import CloseReason
 from tunnel.plane import DataPlane
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.connection_log import ConnectionLog
     from gateway.hostnet import HostProblem
-    from policy.changes import EndpointChange
-    from policy.host_facts import HostFacts
-    from policy.spec import EndpointSpec
+    from policy import EndpointChange, EndpointSpec, HostFacts
     from tunnel.pyplane import PlaneSettings
 
 __all__ = ["Fleet", "FleetError", "HostHold", "OpenPlane"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.authorization import Refusal
 from gateway.verification import Reverifier
-from policy.changes import Aspect
+from policy import Aspect
 from tunnel.events import CloseReason
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.endpoint_settings import Terms
     from gateway.session_keeper import SessionKeeper
     from gateway.sessions import Session
-    from policy.changes import EndpointChange
+    from policy import EndpointChange
     from tunnel.plane import DataPlane
 
 __all__ = ["reconcile"]

@@ -15,9 +15,7 @@ from gateway.config import ConfigError, load_config
 from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
 from gateway.hostnet import HostNetworkError
-from policy.changes import compare
-from policy.problems import Severity
-from policy.validate import validate
+from policy import Severity, compare, validate
 from tunnel.errors import LocalError
 from tunnel.events import CloseReason
 
@@ -27,8 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Config, GatewaySettings
     from gateway.fleet import Fleet, HostHold
-    from policy.changes import EndpointChange, GatewayChange
-    from policy.spec import GatewaySpec
+    from policy import EndpointChange, GatewayChange, GatewaySpec
 
 __all__ = ["ConfigRefused", "Reconciler", "prepare"]
 

@@ -14,7 +14,7 @@ from OpenSSL import crypto
 from tunnel.events import CloseReason
 
 if TYPE_CHECKING:
-    from policy.spec import CertificateAuthentication
+    from policy import CertificateAuthentication
 
 __all__ = ["Reverifier"]
 

@@ -19,7 +19,7 @@ from gateway.cli.daemon_access import (
 from gateway.cli.reporting import fail, failing_with_sentences
 from gateway.config import ConfigError, load_config
 from gateway.control_requests import explanation_document
-from policy.explain import explain as explain_policy
+from policy import explain as explain_policy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,13 @@ import trio
 
 from gateway.fleet import Fleet
 from gateway.hostnet import Device, HostNetworkError, HostProblem
-from policy.host_facts import HostFacts, HostInterface
+from policy import HostFacts, HostInterface
 from tests.unit.gateway.world import FakePlane, RecordingLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from policy.spec import EndpointSpec
+    from policy import EndpointSpec
     from tunnel.plane import PlaneEvents
     from tunnel.pyplane import PlaneSettings
 

@@ -7,8 +7,7 @@ import trio
 import trio.testing
 
 from gateway.endpoint import Endpoint
-from policy.access import compile_access
-from policy.spec import ControlChannelProtection, HandshakeLimits
+from policy import ControlChannelProtection, HandshakeLimits, compile_access
 from tests.unit.gateway.world import RecordingLog, World, make_spec, pki
 from tunnel.events import CloseReason
 from tunnel.plane import Path, Traffic, Transport
@@ -66,7 +65,7 @@ def test_the_key_is_installed_before_the_client_can_use_it() -> None:
 def test_clients_with_equal_rights_share_one_table() -> None:
     world = World()
     world.connect()
-    world.connect(pki().client("bob", "engineering", "a group that no rule names"))
+    world.connect(pki().client("carla", "engineering", "a group that no rule names"))
     world.connect(pki().client("eve"))
     first, second, third = (held.peer.access for held in world.plane.peers.values())
     assert first is second

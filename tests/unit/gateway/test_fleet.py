@@ -7,8 +7,7 @@ import trio.testing
 
 from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
-from policy.changes import compare
-from policy.spec import EndpointSpec, GatewaySpec
+from policy import EndpointSpec, GatewaySpec, compare
 from tests.unit.gateway.fleet_world import fleet_world
 from tests.unit.gateway.world import make_spec
 from tunnel.events import CloseReason

@@ -2,9 +2,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from gateway.endpoint_settings import Terms
-from policy.access import compile_access
-from policy.changes import compare
-from policy.spec import AuthorizationRule, EndpointSpec, GatewaySpec, ServerCertificate
+from policy import AuthorizationRule, EndpointSpec, GatewaySpec, ServerCertificate, compare, compile_access
 from tests.unit.gateway.world import LAB, OFFICE, World, make_spec, pki
 
 

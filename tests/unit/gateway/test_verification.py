@@ -3,7 +3,7 @@ from pathlib import Path
 from cryptography import x509
 
 from gateway.verification import Reverifier
-from policy.spec import CertificateAuthentication
+from policy import CertificateAuthentication
 from tests.unit.gateway.world import TestPki, pki
 from tunnel.events import CloseReason
 

@@ -18,7 +18,7 @@ from gateway.connection_log import ConnectionLog, ConnectionRecord
 from gateway.endpoint import Endpoint
 from gateway.endpoint_settings import Terms
 from gateway.pki import Authority
-from policy.spec import (
+from policy import (
     AuthorizationRule,
     CertificateAuthentication,
     ControlChannel,

@@ -1,0 +1,191 @@
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+import trio
+
+from gateway.config import load_config
+from gateway.control_socket import ask
+from gateway.daemon import serve
+from gateway.fleet import FleetError
+from gateway.hostnet import HostProblem
+from gateway.reload import ConfigRefused
+from gateway.service_manager import ServiceManager
+from gateway.state_lock import StateLockError
+from tests.lab.config import build_toml, gateway_config, rule
+from tests.unit.gateway.fleet_world import FakeHost, OpenFakePlane
+from tests.unit.gateway.test_reload import main, other
+from tests.unit.gateway.world import pki
+from tunnel.pyplane import PlaneSettings
+
+
+class RecordingHost(FakeHost):
+    """The whole host network, and what was done to it."""
+
+    async def open(self) -> None:
+        self.book.append("host open")
+
+    async def close(self) -> None:
+        self.book.append("host close")
+
+    async def watch(self, report: Callable[[tuple[HostProblem, ...]], None]) -> None:
+        report((HostProblem("main", "office", "eth1 is not there"),))
+        await trio.sleep_forever()
+
+
+class RecordingManager(ServiceManager):
+    """What systemd would have heard."""
+
+    def __init__(self, book: list[str]) -> None:
+        super().__init__({})
+        self.watchdog_interval_s = 0.01
+        self._book = book
+        self.ready_again = trio.Event()
+
+    def _send(self, *lines: str) -> None:
+        said = lines[0].partition("=")[0].lower()
+        if said != "watchdog" or "watchdog" not in self._book:
+            self._book.append(said)
+        if said == "ready":
+            self.ready_again.set()
+            self.ready_again = trio.Event()
+
+
+class DaemonWorld:
+    """A daemon on a host that only remembers."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.book: list[str] = []
+        self.taken_ports: set[int] = set()
+        self.file = directory / "config.toml"
+        self.socket = directory / "state" / "portway.sock"
+        self.directory = directory
+        self.manager = RecordingManager(self.book)
+        (directory / "pki").symlink_to(pki().path)
+        monkeypatch.setattr("gateway.daemon.HostNetwork", lambda _: RecordingHost(self.book))
+        monkeypatch.setattr("gateway.daemon.PythonDataPlane.open", self.open_plane)
+
+    def open_plane(self, settings: PlaneSettings) -> OpenFakePlane:
+        if settings.port in self.taken_ports:
+            raise OSError(98, f"port {settings.port} is taken")
+        self.book.append(f"open {settings.port}")
+        return OpenFakePlane(settings, 0, self.book)
+
+    def write(self, *endpoints: dict[str, Any]) -> None:
+        self.file.write_text(build_toml(gateway_config(self.directory / "state", *endpoints)))
+
+    async def serve(self) -> None:
+        await serve(self.file, load_config(self.file), self.manager)
+
+    async def ask(self, **request: Any) -> Any:
+        return await trio.to_thread.run_sync(ask, self.socket, request)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Run the daemon until the block is over and it has ended by SIGTERM."""
+        async with trio.open_nursery() as nursery:
+            ready = self.manager.ready_again
+            nursery.start_soon(self.serve)
+            with trio.fail_after(10):
+                await ready.wait()
+            yield
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DaemonWorld:
+    return DaemonWorld(tmp_path, monkeypatch)
+
+
+async def test_it_starts_and_ends_in_order(world: DaemonWorld) -> None:
+    world.write(main())
+    async with world.serving():
+        status = await world.ask(request="status")
+        assert [endpoint["name"] for endpoint in status["endpoints"]] == ["main"]
+        assert status["host_problems"] == ["eth1 is not there"]
+    assert [line for line in world.book if line != "watchdog"] == [
+        "host open",
+        "open 443",
+        "add main",
+        "ready",
+        "stopping",
+        "remove main",
+        "close 443",
+        "host close",
+    ]
+    assert "watchdog" in world.book
+    assert not world.socket.exists()
+
+
+async def test_sighup_loads_the_configuration_again(world: DaemonWorld) -> None:
+    world.write(main())
+    async with world.serving():
+        world.write(main(), other())
+        again = world.manager.ready_again
+        os.kill(os.getpid(), signal.SIGHUP)
+        with trio.fail_after(10):
+            await again.wait()
+        status = await world.ask(request="status")
+        assert [endpoint["name"] for endpoint in status["endpoints"]] == ["main", "other"]
+        assert status["last_reload"]["result"] == "done"
+    assert "reloading" in world.book
+
+
+async def test_a_reload_that_is_refused_is_said_and_changes_nothing(world: DaemonWorld) -> None:
+    world.write(main())
+    async with world.serving():
+        world.file.write_text("nonsense = 1\n")
+        again = world.manager.ready_again
+        with structlog.testing.capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGHUP)
+            with trio.fail_after(10):
+                await again.wait()
+        status = await world.ask(request="status")
+        assert status["last_reload"]["result"] == "refused"
+        assert "nonsense" in json.dumps(status["last_reload"]["sentences"])
+        assert [endpoint["name"] for endpoint in status["endpoints"]] == ["main"]
+        assert [entry["log_level"] for entry in logs if entry["event"] == "configuration reloaded"] == ["error"]
+        world.write(main(authorization_rule=[rule("10.20.0.0/24")]))
+        assert await world.ask(request="reload") == ["Endpoint main was changed in place: authorization_rules."]
+
+
+async def test_a_start_that_fails_leaves_nothing_behind(world: DaemonWorld) -> None:
+    world.write(main(), other())
+    world.taken_ports = {444}
+    with pytest.raises(FleetError, match="port 444 is taken"):
+        await world.serve()
+    assert world.book == ["host open", "open 443", "close 443", "stopping", "host close"]
+    assert not world.socket.exists()
+
+
+async def test_a_configuration_that_does_not_pass_touches_nothing(world: DaemonWorld) -> None:
+    world.write(main(client_cidr_block="10.20.0.0/22"))
+    with pytest.raises(ConfigRefused, match=r"10\.20\.0\.0"):
+        await world.serve()
+    assert "host open" not in world.book
+
+
+async def test_two_daemons_cannot_share_a_state_directory(world: DaemonWorld) -> None:
+    world.write(main())
+    async with world.serving():
+        with pytest.raises(StateLockError, match="another Portway daemon"):
+            await world.serve()
+        assert (await world.ask(request="status"))["endpoints"]
+
+
+async def test_expiring_certificates_are_warned_of(world: DaemonWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki().authority.issue_server("short-lived", days=3)
+    world.write(main(server_certificate="pki/short-lived.crt", server_key="pki/short-lived.key"))
+    with structlog.testing.capture_logs() as logs:
+        async with world.serving():
+            await world.ask(request="status")
+            await trio.sleep(0.1)
+    warnings = [entry for entry in logs if entry["event"] == "certificate or list ends"]
+    assert [(entry["endpoint"], entry["urgency"]) for entry in warnings] == [("main", "soon")]
+    assert "short-lived" in warnings[0]["what"]
