@@ -9,7 +9,9 @@ the endpoint accept `tls-crypt` or `tls-auth` too, and make their profiles with 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from gateway.config.certificates import certificate_name, is_issued_by
-from policy import ControlChannelProtection, DataChannel, EndpointSpec
+from policy import ControlChannelProtection, DataChannel, EndpointSpec, pushed_routes
 from tunnel.static_key import StaticKey, build_static_key
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def build_profile(
     lines = [
         f"# Portway: endpoint {endpoint.name}, client {credentials.name}",
         *_connection_lines(endpoint, hosts),
+        *_detour_lines(endpoint, hosts),
         *_identity_lines(endpoint),
         *_cipher_lines(endpoint, chosen),
         *_tunnel_lines(endpoint.data_channel),
@@ -137,6 +140,17 @@ def _connection_lines(endpoint: EndpointSpec, hosts: Sequence[str]) -> Iterator[
     yield f"server-poll-timeout {_SERVER_POLL_S}"  # the default, two minutes, is long where UDP is blocked
     yield "resolv-retry infinite"
     yield "nobind"
+
+
+def _detour_lines(endpoint: EndpointSpec, hosts: Sequence[str]) -> Iterator[str]:
+    """Keep the way to a gateway that lies within its own target network: the tunnel cannot run through itself.
+
+    With `redirect-gateway` clients see to it themselves.
+    """
+    for host in hosts:
+        with contextlib.suppress(AddressValueError):
+            if any(IPv4Address(host) in route for route in pushed_routes(endpoint)):
+                yield f"route {host} 255.255.255.255 net_gateway"
 
 
 def _identity_lines(endpoint: EndpointSpec) -> Iterator[str]:

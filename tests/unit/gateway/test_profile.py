@@ -281,3 +281,16 @@ def test_a_strange_name_of_the_gateway_stays_on_its_line(
     lines = [line for line in profile.splitlines() if line.startswith("verify-x509-name")]
     assert len(lines) == (1 if name.isprintable() else 0)
     assert "break" not in profile
+
+
+def test_the_way_to_a_gateway_inside_a_routed_network_stays_outside_of_the_tunnel(
+    endpoint: EndpointSpec, credentials: Credentials
+) -> None:
+    routed = endpoint.routes[0].destination[1]
+    outside = "route 203.0.113.1 255.255.255.255 net_gateway"
+    inside = f"route {routed} 255.255.255.255 net_gateway"
+    profile = profile_of(endpoint, credentials, str(routed), "203.0.113.1", "vpn.example.com")
+    assert inside in profile
+    assert outside not in profile
+    full = dataclasses.replace(endpoint, split_tunnel=False)
+    assert inside not in profile_of(full, credentials, str(routed))
