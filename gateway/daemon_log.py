@@ -1,7 +1,7 @@
 """The daemon's own log: structlog to standard error, for people or as JSON.
 
-Event names are constants and facts are keys. Standard error may be closed or full; the log then loses lines, and the
-daemon goes on.
+Event names are constants and facts are keys. Tracebacks come without local variables, since these may be keys.
+Standard error may be closed or full; the log then loses lines, and the daemon goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -37,10 +38,10 @@ def configure_logging(log_format: str, level: str, stream: TextIO | None = None)
 def _renderers(log_format: str, stream: TextIO) -> list[Processor]:
     if log_format == "json":
         return [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(default=str),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
 
 
 class _Forgiving:

@@ -34,6 +34,19 @@ def test_json_holds_a_traceback_in_the_same_line() -> None:
     assert json.loads(line)["exception"][0]["exc_type"] == "ZeroDivisionError"
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_local_variables(log_format: str) -> None:
+    stream = io.StringIO()
+    configure_logging(log_format, "info", stream)
+    secret = "hunter" + "2"
+    try:
+        _ = 1 // len(secret[len(secret) :])
+    except ZeroDivisionError:
+        structlog.get_logger().exception("failed")
+    assert "ZeroDivisionError" in stream.getvalue()
+    assert secret not in stream.getvalue()
+
+
 def test_the_console_is_for_people() -> None:
     stream = io.StringIO()
     configure_logging("console", "warning", stream)
