@@ -24,7 +24,7 @@ from tunnel.key_derivation import DYNAMIC_TLS_CRYPT_LABEL, derive_dynamic_tls_cr
 from tunnel.key_session import KeySession, KeyStage, KeyStep
 from tunnel.reliability import Reliability
 from tunnel.tls_crypt_v2 import split_wkc_untrusted
-from tunnel.wire import WKC_OPCODES, Opcode, key_id_of, opcode_of
+from tunnel.wire import MAX_CONTROL_PACKET, WKC_OPCODES, Opcode, key_id_of, opcode_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +99,9 @@ class Association(ABC):
     def receive_packet(self, packet: bytes, now: float) -> None:
         """Take a control packet that came from the peer's address. Bad ones are counted, and nothing else."""
         if self._closed or not packet:
+            return
+        if len(packet) > MAX_CONTROL_PACKET:
+            self.bad_packets += 1
             return
         try:
             self._receive_untrusted(packet, now)
@@ -192,11 +195,13 @@ class Association(ABC):
     def _deliver_untrusted(self, packet: ControlPacket, now: float) -> None:
         """Take an authentic packet."""
         key = self._keys.get(packet.key_id) or self._answer_soft_reset_untrusted(packet, now)
-        key.receive_untrusted(packet, now)
-        self.remote_session_id = key.reliability.remote_session_id
         if self._closing is None:
+            key.receive_untrusted(packet, now)
+            self.remote_session_id = key.reliability.remote_session_id
             self._advance(key, now)
-        elif not self._linger_in_full and all(key.all_acknowledged(now) for key in self._keys.values()):
+            return
+        key.acknowledge_untrusted(packet, now)
+        if not self._linger_in_full and all(key.all_acknowledged(now) for key in self._keys.values()):
             self._close(self._closing)
 
     def _answer_soft_reset_untrusted(self, packet: ControlPacket, now: float) -> KeySession:
@@ -255,7 +260,8 @@ class Association(ABC):
                 plaintext = self._key_method_received(key, key.plaintext + plaintext, now)
             if key.stage is not KeyStage.KEY_EXCHANGE:
                 for message in self._messages.feed_untrusted(plaintext):
-                    self._message_received(message, now)
+                    if self._closing is None:
+                        self._message_received(message, now)
         if key.stage is KeyStage.CONFIRMING and self._is_confirmed(key, now):
             self._activate(key, now)
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["MODERN_CLIENT", "ClientConfig", "ClientConnection"]
 
 _CLIENT_RANDOM_SIZE = 112
+_PEER_ID_DIGITS = 8
+"""Peer ids have 24 bits."""
 
 MODERN_CLIENT = (
     IvProto.DATA_V2
@@ -120,7 +122,7 @@ class ClientConnection(Association):
     def peer_id(self) -> int | None:
         """The pushed peer id; None before the push, or where the server uses DATA_V1."""
         value = self._pushed("peer-id")
-        return int(value) if value is not None and value.isdecimal() else None
+        return int(value) if value is not None and value.isdecimal() and len(value) <= _PEER_ID_DIGITS else None
 
     def exit(self, now: float) -> None:
         """Say that this client leaves, and close."""
@@ -176,7 +178,7 @@ class ClientConnection(Association):
             self._close_after(Closed(CloseReason.TERMINATED, message), now, in_full=True)
 
     def _configure(self, message: str) -> None:
-        options = self._push_reply.feed(message)
+        options = self._push_reply.feed_untrusted(message)
         key = self._keys[self._newest]
         if options is None or key.stage is not KeyStage.AUTHENTICATION:
             return
@@ -197,8 +199,15 @@ class ClientConnection(Association):
         else:
             block = derive_by_prf(self._source, self._server_source, self.session_id, self.remote_session_id)
         send, receive = split_key_block(block, server=False)
-        cipher = Cipher(self._pushed("cipher") or "AES-256-GCM")
-        return DataKey(key.key_id, cipher, send, receive, self._config.auth)
+        return DataKey(key.key_id, self._pushed_cipher(), send, receive, self._config.auth)
+
+    def _pushed_cipher(self) -> Cipher:
+        name = self._pushed("cipher") or Cipher.AES_256_GCM.value
+        try:
+            return Cipher(name)
+        except ValueError:
+            text = f"The server wants the cipher {name}, which is not known here."
+            raise HandshakeError(CloseReason.NO_COMMON_CIPHER, text) from None
 
     def _is_confirmed(self, key: KeySession, now: float) -> bool:  # noqa: ARG002 - one face
         """The server had the key before this side could."""

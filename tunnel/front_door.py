@@ -32,6 +32,7 @@ from tunnel.wire import (
     CLIENT_RESETS,
     EARLY_NEGOTIATION_START,
     HEADER_SIZE,
+    MAX_CONTROL_PACKET,
     SESSION_ID_SIZE,
     WKC_OPCODES,
     ControlPacket,
@@ -379,7 +380,7 @@ def _shared_keys(keys: FrontDoorKeys) -> Iterator[tuple[Protection, WrapKey, Sta
 
 def _judge_shape_untrusted(data: bytes, opcodes: frozenset[Opcode]) -> IgnoreReason | None:
     """Tell why a packet cannot be a first one, as far as that costs nothing; None if it can."""
-    if len(data) < _MIN_PACKET_SIZE:
+    if not _MIN_PACKET_SIZE <= len(data) <= MAX_CONTROL_PACKET:
         return IgnoreReason.MALFORMED
     if opcode_of(data) not in opcodes or key_id_of(data) != 0:
         return IgnoreReason.NOT_A_FIRST_PACKET

@@ -87,6 +87,13 @@ class KeySession:
             carries_tls = delivered.opcode in (Opcode.CONTROL_V1, Opcode.CONTROL_WKC_V1)
             self.tls.receive(delivered.payload if carries_tls else b"")
 
+    def acknowledge_untrusted(self, packet: ControlPacket, now: float) -> None:
+        """Take only what an authentic packet acknowledges, and acknowledge it: TLS is over. Raises `BadPacket`.
+
+        A closing connection reads nothing more, so what TLS was given would pile up in its buffer.
+        """
+        self.reliability.receive_untrusted(packet, now)
+
     def packets_to_send(self, now: float) -> list[ControlPacket]:
         """All packets that must leave now. Raises `HandshakeError` where the peer acknowledges nothing."""
         self._flush(now)

@@ -94,7 +94,7 @@ def _choose_cipher(peer_info: PeerInfo, configured: str | None, offered: Sequenc
     for cipher in offered:
         if cipher.value in known:
             return cipher
-    ours, theirs = ":".join(cipher.value for cipher in offered), ":".join(known)[:200] or "none named"
+    ours, theirs = ":".join(cipher.value for cipher in offered), _printable(":".join(known))[:200] or "none named"
     raise HandshakeError(
         CloseReason.NO_COMMON_CIPHER,
         f"Data channel cipher negotiation failed (no shared cipher): gateway {ours}; client {theirs}",
@@ -106,6 +106,10 @@ def answer_options_string(options: str) -> str:
 
     Never empty: OpenVPN 2.4 and 2.5 end the handshake over that.
     """
-    printable = "".join(char for char in options if " " <= char <= "~")
-    answer = printable.replace("tls-client", "tls-server").replace("_CLIENT", "_SERVER")[:MAX_OPTIONS_STRING]
+    answer = _printable(options).replace("tls-client", "tls-server").replace("_CLIENT", "_SERVER")[:MAX_OPTIONS_STRING]
     return answer or "V4,dev-type tun,tls-server"
+
+
+def _printable(text: str) -> str:
+    """A stranger's text without what could do harm in a log or a terminal."""
+    return "".join(char for char in text if " " <= char <= "~")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunnel.control_messages import MAX_MESSAGE, PUSH_REPLY
+from tunnel.errors import HandshakeError
+from tunnel.events import CloseReason
 from tunnel.peer_info import IvProto
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from tunnel.peer_info import PeerInfo
 
 __all__ = ["PushReplyReader", "PushSettings", "build_push_reply"]
+
+MAX_PUSHED_OPTIONS = 65_536
+"""A client takes no more: some servers push thousands of routes, but a reply without an end would take all memory."""
 
 _ROOM_FOR_CONTINUATION = len(",push-continuation 2") + 1
 """The continuation mark and the NUL."""
@@ -128,8 +133,14 @@ class PushReplyReader:
     def __init__(self) -> None:
         self._options: list[str] = []
 
-    def feed(self, message: str) -> Sequence[str] | None:
-        """The options of the whole reply once its last piece is there."""
+    def feed_untrusted(self, message: str) -> Sequence[str] | None:
+        """The options of the whole reply once its last piece is there.
+
+        Raises `HandshakeError` for a reply that has no end.
+        """
         options = message.split(",")[1:]
         self._options += [option for option in options if not option.startswith("push-continuation")]
+        if len(self._options) > MAX_PUSHED_OPTIONS:
+            text = f"The server pushes more than {MAX_PUSHED_OPTIONS} options."
+            raise HandshakeError(CloseReason.PROTOCOL_ERROR, text)
         return None if "push-continuation 2" in options else tuple(self._options)

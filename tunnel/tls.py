@@ -27,6 +27,9 @@ _CIPHERS_TLS12 = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
+_UNREADABLE = (ValueError, x509.InvalidVersion)
+"""What `cryptography` raises for a certificate that OpenSSL takes: with version 6, for one."""
+
 _NO_CRL_FOR_ISSUER = 3
 """X509_V_ERR_UNABLE_TO_GET_CRL."""
 
@@ -193,7 +196,7 @@ class TlsSession:
         """
         try:
             chain = self._connection.get_verified_chain(as_cryptography=True)
-        except ValueError as error:
+        except _UNREADABLE as error:
             text = f"The client's certificate was refused: it cannot be read ({error})."
             raise HandshakeError(CloseReason.CERTIFICATE_REFUSED, text) from error
         return tuple(chain or ())
@@ -286,7 +289,7 @@ def _verify_callback(
         return True
     session = connection.get_app_data()
     if isinstance(session, TlsSession) and depth == 0:
-        with contextlib.suppress(ValueError):  # some certificates cannot even be read
+        with contextlib.suppress(*_UNREADABLE):  # some certificates cannot even be read
             session.refused_certificate = certificate.to_cryptography()
     return False
 

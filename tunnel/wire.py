@@ -25,6 +25,7 @@ __all__ = [
     "EARLY_NEGOTIATION_START",
     "HEADER_SIZE",
     "MAX_ACKS",
+    "MAX_CONTROL_PACKET",
     "SESSION_ID_SIZE",
     "UNSET_SESSION_ID",
     "WKC_OPCODES",
@@ -44,6 +45,9 @@ SESSION_ID_SIZE = 8
 HEADER_SIZE = 1 + SESSION_ID_SIZE
 MAX_ACKS = 8
 """More acknowledgements than this are malformed (OpenVPN `RELIABLE_ACK_SIZE`)."""
+MAX_CONTROL_PACKET = 4096
+"""Octets of the longest control packet accepted. Clients send 1250, and never more than 2048 of TLS
+(`TLS_CHANNEL_BUF_SIZE`), a wrapped key of 1024 and the protection. Bounds what strangers can make wait for its turn."""
 UNSET_SESSION_ID = bytes(SESSION_ID_SIZE)
 """All zeros means that no session id was chosen; nobody may use it."""
 

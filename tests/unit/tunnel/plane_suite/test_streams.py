@@ -173,6 +173,26 @@ async def test_a_stream_must_say_something_soon(start: Callable[..., Awaitable[R
 
 
 @pytest.mark.parametrize(
+    "wire", [b"\x48\xff\xff\xff" + bytes(40), b"\x48\0\0\7" + bytes(40), b"\x31" + bytes(40), b"\xff"]
+)
+async def test_data_and_rubbish_do_not_keep_a_strangers_stream(
+    start: Callable[..., Awaitable[Rig]], wire: bytes
+) -> None:
+    rig = await start(streams=StreamLimits(first_packet_timeout_s=0.2))
+    client, path = await rig.tcp_stranger()
+    await client.send(wire)
+    assert await rig.events.wait("closed") == (path,)
+
+
+async def test_a_clients_stream_is_kept_whatever_it_sends(start: Callable[..., Awaitable[Rig]]) -> None:
+    rig = await start(streams=StreamLimits(first_packet_timeout_s=0.2))
+    client = await rig.tcp_client()
+    _, path = await rig.tcp_stranger()
+    assert await rig.events.wait("closed") == (path,)
+    await rig.expect_passage(client)
+
+
+@pytest.mark.parametrize(
     "limits", [StreamLimits(unproven=3), StreamLimits(unproven_per_prefix=3)], ids=["all", "prefix"]
 )
 async def test_strangers_hold_so_many_streams_and_no_more(
