@@ -262,7 +262,7 @@ class Association(ABC):
                 for message in self._messages.feed_untrusted(plaintext):
                     if self._closing is None:
                         self._message_received(message, now)
-        if key.stage is KeyStage.CONFIRMING and self._is_confirmed(key, now):
+        if key.stage is KeyStage.CONFIRMING and self._confirm(key, now):
             self._activate(key, now)
 
     def _install(self, key: KeySession, data_key: DataKey) -> None:
@@ -338,8 +338,8 @@ class Association(ABC):
         """A text message arrived."""
 
     @abstractmethod
-    def _is_confirmed(self, key: KeySession, now: float) -> bool:
-        """Whether the peer is known to have the key that this side has derived."""
+    def _confirm(self, key: KeySession, now: float) -> bool:
+        """Go on until the peer is known to have the key that this side has derived; True once it is."""
 
     def _seal(self, packet: ControlPacket) -> bytes:
         """Protect a packet; the client adds what lies outside the protection."""

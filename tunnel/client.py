@@ -209,7 +209,7 @@ class ClientConnection(Association):
             text = f"The server wants the cipher {name}, which is not known here."
             raise HandshakeError(CloseReason.NO_COMMON_CIPHER, text) from None
 
-    def _is_confirmed(self, key: KeySession, now: float) -> bool:  # noqa: ARG002 - one face
+    def _confirm(self, key: KeySession, now: float) -> bool:  # noqa: ARG002 - one face
         """The server had the key before this side could."""
         return True
 

@@ -100,7 +100,7 @@ class ServerConnection(Association):
         self._config = config
         self._base_key = admission.base_key
         self._sources: tuple[KeySource, KeySource] | None = None
-        self._push_reply: list[str] | None = None
+        self._push_reply: list[str] = []
         self._push_requested = False
         self.peer_info = PeerInfo()
         """What the client says about itself; empty until it has."""
@@ -125,7 +125,7 @@ class ServerConnection(Association):
 
     # Decisions from above
 
-    def authorize(self, push: PushSettings | None, now: float) -> None:  # noqa: ARG002 - one face for all verbs
+    def authorize(self, push: PushSettings | None, now: float) -> None:
         """Answer `AuthenticationRequested`: derive the key and, the first time, push the client's configuration.
 
         `push` is needed the first time and ignored for a renegotiation. `KeyDerived` is among the events then: its key
@@ -142,8 +142,7 @@ class ServerConnection(Association):
         if negotiated.dynamic_tls_crypt:
             self._use_dynamic_tls_crypt(self._base_key, server=True)
         self._push_reply = build_push_reply(push, negotiated, self.peer_info, datagrams=not self._reliable_transport)
-        if self._push_requested or self.peer_info.takes_unrequested_push:
-            self._send_push_reply()
+        self._confirm(key, now)
 
     def adopt(self, config: ServerConfig) -> None:
         """Renegotiate by this configuration from now on; what was negotiated with the client stays."""
@@ -223,18 +222,10 @@ class ServerConnection(Association):
 
     def _message_received(self, message: str, now: float) -> None:
         if message == PUSH_REQUEST:
-            self._push_requested = True
-            self._send_push_reply()
+            self._push_requested = True  # `_confirm` answers it
         elif message == EXIT:
             self._events.append(ExitRequested())
             self._close_after(Closed(CloseReason.CLIENT_EXIT, "The client left."), now, in_full=True)
-
-    def _send_push_reply(self) -> None:
-        """Once: the reply is delivered reliably, and a client that asks again has not read it yet."""
-        for message in self._push_reply or ():
-            self._say(message)
-        if self._push_reply is not None:
-            self._push_reply = []
 
     # Keys
 
@@ -256,8 +247,18 @@ class ServerConnection(Association):
         client, server = self._sources
         return derive_by_prf(client, server, self.remote_session_id, self.session_id)
 
-    def _is_confirmed(self, key: KeySession, now: float) -> bool:
-        """A client that must ask for its configuration has no key before it has that."""
+    def _confirm(self, key: KeySession, now: float) -> bool:
+        """Push once the client is ready for it; it has the key when it has acknowledged that.
+
+        OpenVPN 3 drops what arrives before its own key-method-2 block is acknowledged, so a reply that nobody asked
+        for waits, as OpenVPN's server has it, until the client has acknowledged ours.
+        """
+        unrequested = self.peer_info.takes_unrequested_push and key.all_acknowledged(now)
+        if self._push_requested or unrequested:
+            # Once: it is delivered reliably, and a client that asks again has not read it yet.
+            messages, self._push_reply = self._push_reply, []
+            for message in messages:
+                self._say(message)
         return not self._push_reply and key.all_acknowledged(now)
 
     def _activate(self, key: KeySession, now: float) -> None:

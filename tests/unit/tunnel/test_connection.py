@@ -7,11 +7,12 @@ import os
 import pytest
 
 from tests.unit.tunnel.link import UNIX_TIME, Link, Weather, client_tls, server_config
-from tunnel.client import MODERN_CLIENT, ClientConfig
+from tunnel.client import MODERN_CLIENT, ClientConfig, ClientConnection
 from tunnel.control_wrap import TlsAuthWrap, TlsCryptWrap
 from tunnel.data_keys import Cipher
 from tunnel.events import AuthenticationRequested, Closed, CloseReason, Established, ExitRequested, KeyExpired
 from tunnel.front_door import FrontDoorKeys
+from tunnel.key_session import KeyStage
 from tunnel.peer_info import IvProto
 from tunnel.static_key import KeyDirection, StaticKey
 from tunnel.tls_crypt_v2 import Metadata, generate_client_key, generate_server_key
@@ -93,6 +94,27 @@ def test_clients_of_each_age_get_keys_and_options(proto: IvProto, tls_version: s
     assert link.server.tls_version == f"TLSv{tls_version}"
     assert "peer-id 5" in link.client.options
     assert "topology subnet" in link.client.options
+
+
+class OpenVpn3Client(ClientConnection):
+    """Drops messages that arrive before its own key-method-2 block is acknowledged, as OpenVPN 3 does."""
+
+    def _message_received(self, message: str, now: float) -> None:
+        if self._block_was_acknowledged:
+            super()._message_received(message, now)
+
+    def receive_packet(self, packet: bytes, now: float) -> None:
+        key = self._keys.get(0)
+        exchanged = key is not None and key.stage is not KeyStage.HANDSHAKE and key.stage is not KeyStage.KEY_EXCHANGE
+        self._block_was_acknowledged = exchanged and key is not None and key.all_acknowledged(now)
+        super().receive_packet(packet, now)
+
+
+def test_nothing_is_pushed_before_the_client_listens() -> None:
+    link = Link(client_config())
+    link.client = OpenVpn3Client(link.client_config, reliable_transport=False, now=link.now, unix_time=link.unix_time)
+    link.run(5)
+    assert Established() in link.client_events
 
 
 def test_keys_come_from_the_prf_where_the_exporter_is_switched_off() -> None:
