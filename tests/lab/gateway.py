@@ -13,6 +13,8 @@ from tests.lab.config import build_toml
 from tests.lab.process import LabError, Process, eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.lab.config import Toml
     from tests.lab.namespace import Namespace
 
@@ -54,12 +56,15 @@ class Pki:
 class Gateway(Process):
     """A running `portway serve` that accepts clients. `directory` holds `config.toml`, `pki` and `state`."""
 
-    def __init__(self, namespace: Namespace, directory: Path, config: Toml, *, log: Path) -> None:
+    def __init__(
+        self, namespace: Namespace, directory: Path, config: Toml, *, log: Path, wrapper: Sequence[str] = ()
+    ) -> None:
+        """`wrapper` is a command that runs another, such as `setpriv`, put before `portway`."""
         self.namespace = namespace
         self.directory = directory
         self.config = directory / "config.toml"
         self.write(config)
-        super().__init__(namespace.command(PORTWAY, "serve", "--config", self.config), log=log)
+        super().__init__(namespace.command(*wrapper, PORTWAY, "serve", "--config", self.config), log=log)
         try:
             self.wait_for(READY)
         except BaseException:

@@ -68,9 +68,10 @@ class Site:
             error.add_note(self.gateway.tail())
         self._stack.close()
 
-    def start_gateway(self) -> None:
-        """Start the daemon; the one before must have ended."""
-        self.gateway = Gateway(self.lab.gateway, self.directory, self.config, log=self.lab.log("gateway"))
+    def start_gateway(self, *wrapper: str) -> None:
+        """Start the daemon, by way of a wrapper command if there is one; the daemon before must have ended."""
+        log = self.lab.log("gateway")
+        self.gateway = Gateway(self.lab.gateway, self.directory, self.config, log=log, wrapper=wrapper)
 
     def revoke(self, name: str) -> None:
         """Revoke a client's certificate, as an administrator does, and have the daemon reload."""
