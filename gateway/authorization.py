@@ -1,6 +1,6 @@
-"""From a proven certificate to what the client gets: name, address, access table, pushed settings; or a refusal.
+"""From a proven certificate to what the client gets: name, address, rights, settings for both sides; or a refusal.
 
-It applies the endpoint's spec. It knows neither packets nor the plane.
+It applies the endpoint's spec and gives values; it tells neither clients nor the plane.
 """
 
 from __future__ import annotations
@@ -8,18 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.identity import Identity, IdentityError, identify
+from gateway.packet_sizes import largest_segment
 from gateway.sessions import Lease, PeerIds
 from policy import AddressPool, PoolExhausted, compile_access, pushed_routes, redirects_gateway
 from tunnel.events import CloseReason
-from tunnel.plane import AccessTable
+from tunnel.plane import AccessTable, Peer
 from tunnel.push import PushSettings
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from policy import EndpointSpec
+    from tunnel.negotiation import Negotiated
+    from tunnel.plane import Path
 
 __all__ = ["Authorizer", "Refusal"]
+
+IDLE_FACTOR = 2
+"""The gateway waits twice what clients wait, as OpenVPN's `keepalive` does: the client should notice first."""
 
 
 class Refusal(Exception):  # noqa: N818 - a decision, not a fault
@@ -56,6 +62,13 @@ class Authorizer:
             return identify(chain[0], self._spec.authentication.groups_from)
         except IdentityError as error:
             raise Refusal(CloseReason.CERTIFICATE_REFUSED, str(error)) from error
+
+    def identify_again(self, held: Identity, chain: tuple[x509.Certificate, ...]) -> Identity:
+        """Who a session's holder is after a renegotiation: the same name and groups, or `Refusal`."""
+        identity = self.identify(chain)
+        if (identity.common_name, identity.groups) != (held.common_name, held.groups):
+            raise Refusal(CloseReason.IDENTITY_CHANGED, "the certificate is another one than the session began with")
+        return identity
 
     def claimed(self, refused: x509.Certificate) -> Identity | None:
         """Whom a refused certificate names: for the log, and for nothing else."""
@@ -95,6 +108,20 @@ class Authorizer:
             compiled = compile_access(self._spec, groups)
             table = self._tables[groups] = AccessTable(compiled.starts, compiled.verdicts)
         return table
+
+    def peer(self, lease: Lease, path: Path, negotiated: Negotiated) -> Peer:
+        """What the plane is told about the client."""
+        data, keepalive = self._spec.data_channel, self._spec.keepalive
+        return Peer(
+            peer_id=lease.peer_id,
+            path=path,
+            inside=lease.address.packed,
+            access=self.access(lease.identity),
+            ping_interval_s=keepalive.interval_s,
+            idle_timeout_s=keepalive.timeout_s * IDLE_FACTOR,
+            data_v2=negotiated.data_v2,
+            mss=largest_segment(data.mssfix, data.mtu, path, negotiated.cipher, data.auth),
+        )
 
     def push(self, lease: Lease) -> PushSettings:
         """What the client is told about its side of the tunnel."""

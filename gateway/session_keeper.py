@@ -11,7 +11,9 @@ opens nothing. A fault while it works on a session ends that session, and only t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +21,6 @@ import trio
 
 from gateway.authorization import Refusal
 from gateway.connection_log import Counters
-from gateway.packet_sizes import largest_segment
 from gateway.session_log import new_connection_id
 from gateway.sessions import Session, SessionTable
 from gateway.timers import TimerHeap
@@ -34,10 +35,10 @@ from tunnel.events import (
     KeyDerived,
     KeyExpired,
 )
-from tunnel.plane import Peer, Transport
+from tunnel.plane import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gateway.admission import Admitter
     from gateway.authorization import Authorizer
@@ -46,13 +47,12 @@ if TYPE_CHECKING:
     from gateway.sessions import Lease
     from tunnel.events import Event
     from tunnel.front_door import Admission
-    from tunnel.negotiation import Negotiated
     from tunnel.plane import DataPlane, Path, Traffic
 
 __all__ = ["SessionKeeper"]
 
-IDLE_FACTOR = 2
-"""The gateway waits twice what clients wait, as OpenVPN's `keepalive` does: the client should notice first."""
+LastWord = Callable[[CloseReason, str, float], None]
+"""A verb of `ServerConnection` that ends it: reason, text, now."""
 
 
 class SessionKeeper:
@@ -164,29 +164,26 @@ class SessionKeeper:
 
     def halt(self, session: Session, reason: CloseReason, text: str) -> None:
         """End a session, and tell its client to stay away until its user says otherwise."""
-        with self._contained(session):
-            session.connection.halt(reason, text, self._now())
-            self._finish(session, reason, text)
-        self.pump(session)
+        self._end(session, session.connection.halt, reason, text)
 
     def restart(self, session: Session, reason: CloseReason, text: str) -> None:
         """End a session, and ask its client to connect again."""
-        with self._contained(session):
-            session.connection.restart(reason, text, self._now())
-            self._finish(session, reason, text)
-        self.pump(session)
+        self._end(session, session.connection.restart, reason, text)
 
     def refuse(self, session: Session, reason: CloseReason, text: str) -> None:
         """End a session, and tell its client that it may not connect."""
-        with self._contained(session):
-            session.connection.refuse(reason, text, self._now())
-            self._finish(session, reason, text)
-        self.pump(session)
+        self._end(session, session.connection.refuse, reason, text)
 
     def abandon(self, session: Session, reason: CloseReason, text: str) -> None:
         """End a session without a word to its client."""
         with self._contained(session):
             session.connection.abandon(reason, text)
+        self.pump(session)
+
+    def _end(self, session: Session, say: LastWord, reason: CloseReason, text: str) -> None:
+        with self._contained(session):
+            say(reason, text, self._now())
+            self._finish(session, reason, text)
         self.pump(session)
 
     # Events of connections
@@ -219,7 +216,7 @@ class SessionKeeper:
     def _authenticate(self, session: Session, event: AuthenticationRequested, now: float) -> None:
         try:
             if event.renegotiation:
-                self._check_renewed(session, event)
+                self._admit_again(session, event)
                 session.connection.authorize(None, now)
             else:
                 lease = self._admit(session, event)
@@ -239,12 +236,19 @@ class SessionKeeper:
         self._authorizer.check_room(self.sessions.lease_count)
         lease = self._authorizer.lease(identity, event.certificate_chain)
         try:
-            self._plane.add_peer(self._peer(session, lease, negotiated))
+            self._plane.add_peer(self._authorizer.peer(lease, session.path, negotiated))
         except Exception:
             self._authorizer.release(lease)
             raise
         self.sessions.grant(session, lease)
         return lease
+
+    def _admit_again(self, session: Session, event: AuthenticationRequested) -> None:
+        """Let a renegotiation go on, perhaps with a renewed certificate. Raises `Refusal`."""
+        if session.lease is not None:
+            identity = self._authorizer.identify_again(session.lease.identity, event.certificate_chain)
+            lease = replace(session.lease, identity=identity, certificate_chain=event.certificate_chain)
+            self.sessions.grant(session, lease)
 
     def _make_way(self, session: Session, common_name: str) -> None:
         """End the sessions that this one replaces: its client's former one here, and its name's surplus, the oldest."""
@@ -254,26 +258,6 @@ class SessionKeeper:
         namesakes = self.sessions.of_name(common_name)
         for other in namesakes[: self._authorizer.surplus(len(namesakes))]:
             self.abandon(other, CloseReason.REPLACED, "the same certificate name made a new connection")
-
-    def _peer(self, session: Session, lease: Lease, negotiated: Negotiated) -> Peer:
-        data, keepalive = self.terms.spec.data_channel, self.terms.spec.keepalive
-        return Peer(
-            peer_id=lease.peer_id,
-            path=session.path,
-            inside=lease.address.packed,
-            access=self._authorizer.access(lease.identity),
-            ping_interval_s=keepalive.interval_s,
-            idle_timeout_s=keepalive.timeout_s * IDLE_FACTOR,
-            data_v2=negotiated.data_v2,
-            mss=largest_segment(data.mssfix, data.mtu, session.path, negotiated.cipher, data.auth),
-        )
-
-    def _check_renewed(self, session: Session, event: AuthenticationRequested) -> None:
-        """A renegotiation may bring a renewed certificate, but of the same name and groups. Raises `Refusal`."""
-        identity = self._authorizer.identify(event.certificate_chain)
-        held = session.lease.identity if session.lease else None
-        if held is None or (identity.common_name, identity.groups) != (held.common_name, held.groups):
-            raise Refusal(CloseReason.IDENTITY_CHANGED, "the certificate is another one than the session began with")
 
     def _establish(self, session: Session, now: float) -> None:
         self._complete_handshake(session)

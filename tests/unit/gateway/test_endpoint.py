@@ -8,9 +8,10 @@ import trio.testing
 
 from gateway.endpoint import Endpoint
 from policy import ControlChannelProtection, HandshakeLimits, compile_access
-from tests.unit.gateway.world import RecordingLog, World, make_spec, pki
+from tests.unit.gateway.world import Client, RecordingLog, World, make_spec, pki
 from tunnel.events import CloseReason
 from tunnel.plane import Path, Traffic, Transport
+from tunnel.tls import TlsClientContext
 
 SUCCESS = ("connection-attempt", "successful", "NA")
 
@@ -355,3 +356,36 @@ async def test_a_running_endpoint_serves_its_timers(autojump_clock: trio.testing
         await trio.sleep(61)
         nursery.cancel_scope.cancel()
     assert log.told == [SUCCESS, SUCCESS]
+
+
+# Renegotiation
+
+
+def renegotiate_as(world: World, client: Client, tls: TlsClientContext) -> None:
+    world.advance(2)
+    client.connection._config = replace(client.connection._config, tls=tls)
+    client.connection.renegotiate(world.now)
+    world.settle()
+
+
+def test_a_renewed_certificate_of_the_same_name_is_welcome() -> None:
+    world = World()
+    client = world.connect()
+    (session,) = world.endpoint.sessions.leased
+    before = session.lease
+    renegotiate_as(world, client, pki().renewed("ana", "engineering"))
+    assert world.plane.peers[0].active == 1
+    assert session.lease is not None
+    assert before is not None
+    assert session.lease.certificate_chain != before.certificate_chain
+    assert session.lease.address == before.address
+    assert world.log.told == [SUCCESS]
+
+
+@pytest.mark.parametrize(("name", "groups"), [("bob", ()), ("ana", ("engineering", "finance"))])
+def test_another_name_or_other_groups_end_the_session(name: str, groups: tuple[str, ...]) -> None:
+    world = World()
+    client = world.connect()
+    renegotiate_as(world, client, pki().renewed(name, *groups))
+    assert world.plane.peers == {}
+    assert world.log.told == [SUCCESS, ended("identity-changed")]

@@ -141,6 +141,17 @@ class TestPki:
             self.authority.issue_client(name, groups=groups)
         return self.tls(self.read(f"{name}.crt"), self.read(f"{name}.key"))
 
+    def renewed(self, name: str, *groups: str) -> TlsClientContext:
+        """Another certificate of this authority for a name that may have one already."""
+        with tempfile.TemporaryDirectory() as directory:
+            copy = FilePath(directory) / "pki"
+            shutil.copytree(self.path, copy)
+            authority = Authority(copy)
+            if (copy / f"{name}.crt").exists():
+                authority.revoke(name)
+            authority.issue_client(name, groups=groups)
+            return self.tls((copy / f"{name}.crt").read_bytes(), (copy / f"{name}.key").read_bytes())
+
     def tls(self, certificate: bytes, key: bytes) -> TlsClientContext:
         return TlsClientContext(server_ca=self.read("ca.crt"), certificate_chain=certificate, private_key=key)
 
