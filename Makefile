@@ -15,7 +15,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run demo test lint bench fuzz install uninstall clean
+.PHONY: help run demo test lint bench docs fuzz install uninstall clean
 
 help: ## say what each target does
 	@echo "make TARGET, where TARGET is one of:"
@@ -42,6 +42,9 @@ lint: .venv/.dev ## check style, formatting, types and who imports whom
 bench: .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--runs 5 --seconds 10")
 	@tools/system-packages test
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+docs: .venv/.dev ## bring the generated parts of the documents up to date
+	@$(BIN)/python -m tests.documents
 
 fuzz: .venv/.dev ## search for bad input for longer than `make test` does (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz tests/fuzz $(ARGS)
