@@ -42,7 +42,7 @@ logger = structlog.get_logger("control")
 
 
 class ControlError(Exception):
-    """A request cannot be fulfilled; the text goes to the person who asked."""
+    """A request cannot be fulfilled, or the socket not be used; the text is for the person who asked."""
 
 
 class ControlServer:
@@ -56,7 +56,7 @@ class ControlServer:
         self._limit = trio.CapacityLimiter(CONNECTIONS)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled, and remove the socket then. `OSError` where it cannot be made."""
+        """Serve until cancelled, and remove the socket then. `ControlError` where it cannot be made."""
         listening = _listen(self._path)
         try:
             async with trio.open_nursery() as nursery:
@@ -126,15 +126,15 @@ def ask(path: Path, request: Mapping[str, Any]) -> Any:
 
 def _listen(path: Path) -> trio.socket.SocketType:
     """A socket that nobody else can have connected to: the mask holds from its first moment."""
-    path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)
         listening.bind(str(path))
         listening.listen(BACKLOG)
-    except OSError:
+    except OSError as error:
         listening.close()
-        raise
+        raise ControlError(f"the control socket {path} cannot be made: {error.strerror or error}") from error
     finally:
         os.umask(before)
     return trio.socket.from_stdlib_socket(listening)

@@ -27,7 +27,7 @@ import trio
 
 from gateway.connection_log import ConnectionLog, FileSink, JournalSink, StreamSink
 from gateway.control_requests import ControlRequests
-from gateway.control_socket import ControlServer
+from gateway.control_socket import ControlError, ControlServer
 from gateway.expiry import Urgency, expiries
 from gateway.fleet import Fleet, FleetError
 from gateway.hostnet import HostNetwork, HostNetworkError
@@ -60,8 +60,8 @@ logger = structlog.get_logger("gateway")
 async def serve(path: Path, config: Config, service: ServiceManager) -> None:
     """Run the gateway by the configuration that `path` holds, until SIGTERM or SIGINT.
 
-    Raises `StateLockError`, `ConfigRefused`, `HostNetworkError`, `FleetError` or `OSError`, each with sentences for the
-    administrator, where it cannot start; nothing is left behind then.
+    Raises `StateLockError`, `ConfigRefused`, `HostNetworkError`, `FleetError` or `ControlError`, each with sentences
+    for the administrator, where it cannot start; nothing is left behind then.
     """
     failure: Exception | None = None
     with StateLock(config.settings.state_dir):
@@ -70,7 +70,7 @@ async def serve(path: Path, config: Config, service: ServiceManager) -> None:
             try:
                 await daemon.start()
                 await daemon.stop_asked.wait()
-            except (ConfigRefused, HostNetworkError, FleetError, OSError) as error:
+            except (ConfigRefused, ControlError, HostNetworkError, FleetError) as error:
                 failure = error
             finally:
                 with trio.CancelScope(shield=True):

@@ -100,6 +100,12 @@ async def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
         assert await exchange(path, b'{"request": "echo"}\n')
 
 
+async def test_a_socket_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere" / "socket", tmp_path / ("long" * 50)):
+        with pytest.raises(ControlError, match=r"the control socket .* cannot be made"):
+            await ControlServer(path, handle).run()
+
+
 async def test_only_the_daemons_user_and_root_may_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.control_socket._peer_uid", lambda _: 4321)
     async with serving(tmp_path / "socket"):
