@@ -65,9 +65,14 @@ class Endpoint(PlaneEvents):
         self._logger = structlog.get_logger("endpoint").bind(endpoint=terms.spec.name)
 
     @property
+    def terms(self) -> Terms:
+        """The terms that it runs by."""
+        return self._keeper.terms
+
+    @property
     def spec(self) -> EndpointSpec:
         """The spec that it runs by."""
-        return self._keeper.terms.spec
+        return self.terms.spec
 
     @property
     def sessions(self) -> SessionTable:

@@ -101,6 +101,7 @@ class Fleet:
         self._node = node
         self._refresh_s = refresh_s
         self._running: dict[str, _Running] = {}
+        self._failed: dict[str, Terms] = {}
         self._logger = structlog.get_logger("gateway")
 
     @property
@@ -110,8 +111,9 @@ class Fleet:
 
     @property
     def spec(self) -> GatewaySpec:
-        """What runs."""
-        return GatewaySpec(tuple(endpoint.spec for endpoint in self.endpoints))
+        """What runs, or will again."""
+        failed = (terms.spec for terms in self._failed.values())
+        return GatewaySpec((*(endpoint.spec for endpoint in self.endpoints), *failed))
 
     async def start(self, all_terms: Sequence[Terms]) -> None:
         """Put up endpoints, all or none of them: first everybody's sockets, then the host. Raises `FleetError`."""
@@ -132,6 +134,7 @@ class Fleet:
 
     async def stop(self, name: str, reason: CloseReason) -> None:
         """Take an endpoint down, its clients told; nothing happens where it does not run."""
+        self._failed.pop(name, None)
         running = self._running.pop(name, None)
         if running is None:
             return
@@ -151,6 +154,7 @@ class Fleet:
         """Apply a change that needs no restart. Raises `FleetError` where the host does not take its part."""
         running = self._running.get(change.new.name)
         if running is None:
+            self._failed[change.new.name] = terms
             return
         running.endpoint.adopt(change, terms)
         if change.host_changed:
@@ -191,20 +195,23 @@ class Fleet:
             running.stopped.set()
         if failed and self._running.get(name) is running:
             del self._running[name]
-            await self._put_up_again(running.endpoint)
+            running.endpoint.end_all(CloseReason.INTERNAL_ERROR, "the endpoint failed and is put up again")
+            self._failed[name] = running.endpoint.terms
+            await self._take_off_host(name)
+            await self._put_up_again(name)
 
-    async def _put_up_again(self, failed: Endpoint) -> None:
-        failed.end_all(CloseReason.INTERNAL_ERROR, "the endpoint failed and is put up again")
+    async def _put_up_again(self, name: str) -> None:
+        """Try until it works, or until a change of the configuration has taken the endpoint away."""
         pause_s = RESTART_PAUSE_S
-        name = failed.spec.name
-        while name not in self._running:
-            await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, RESTART_PAUSE_MOST_S)
+        await trio.sleep(pause_s)
+        while (terms := self._failed.pop(name, None)) is not None:
             try:
-                await self._take_off_host(name)
-                await self.start([Terms.of(failed.spec)])
+                await self.start([terms])
             except FleetError as error:
                 self._logger.error("endpoint cannot be put up again", endpoint=name, error=str(error))  # noqa: TRY400 - its sentence is enough
+                self._failed[name] = terms
+                pause_s = min(2 * pause_s, RESTART_PAUSE_MOST_S)
+                await trio.sleep(pause_s)
 
     async def _take_off_host(self, name: str) -> None:
         try:

@@ -88,6 +88,36 @@ async def test_an_endpoint_that_cannot_be_put_up_again_is_tried_until_it_can(
         assert world.running == ["main"]
 
 
+async def test_an_endpoint_that_failed_and_was_taken_away_does_not_come_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with fleet_world() as world:
+        await world.fleet.start([Terms.of(make_spec())])
+        world.taken_ports = {443}
+        world.planes[0].break_down()
+        await trio.sleep(10)
+        assert world.fleet.spec == GatewaySpec((make_spec(),))
+        await world.fleet.stop("main", CloseReason.SHUTDOWN)
+        world.taken_ports = set()
+        await trio.sleep(1000)
+        assert world.running == []
+        assert world.fleet.spec == GatewaySpec(())
+
+
+async def test_an_endpoint_that_failed_comes_back_with_its_newest_spec(autojump_clock: trio.testing.MockClock) -> None:
+    async with fleet_world() as world:
+        await world.fleet.start([Terms.of(make_spec())])
+        world.taken_ports = {443}
+        world.planes[0].break_down()
+        await trio.sleep(10)
+        new = make_spec(max_clients=3)
+        (change,) = compare(world.fleet.spec, GatewaySpec((new,))).changed
+        await world.fleet.adopt(change, Terms.of(new))
+        world.taken_ports = set()
+        await trio.sleep(1000)
+        assert [endpoint.spec for endpoint in world.fleet.endpoints] == [new]
+
+
 async def test_a_change_reaches_endpoint_and_host() -> None:
     async with fleet_world() as world:
         await world.fleet.start([Terms.of(make_spec())])
