@@ -183,9 +183,9 @@ def _accept_any(_metadata: Metadata | None) -> bool:
 
 
 class FrontDoor:
-    """Decides about first packets. Sans-IO, and stateless but for a counter of answers."""
+    """Decides about first packets. Sans-IO, and stateless but for counters of answers."""
 
-    __slots__ = ("_accept_client_key", "_cookie", "_keys", "_latest_time", "_limiter", "_random_bytes", "_shared")
+    __slots__ = ("_accept_client_key", "_cookie", "_keys", "_latest_time", "_limiters", "_random_bytes", "_shared")
 
     def __init__(
         self,
@@ -197,14 +197,16 @@ class FrontDoor:
         accept_client_key: Callable[[Metadata | None], bool] = _accept_any,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """`accept_client_key` is asked about each tls-crypt-v2 client that is to be admitted; it must not block.
+        """`max_replies` counts those who hold a key and those without protection apart.
+
+        `accept_client_key` is asked about each tls-crypt-v2 client that is to be admitted; it must not block.
 
         Raises LocalError for a tls-auth digest that does not exist.
         """
         self._keys = keys
         self._shared = tuple(_shared_keys(keys))
         self._cookie = HandshakeCookie(handshake_timeout_s, random_bytes)
-        self._limiter = ReplyLimiter(max_replies, reply_window_s)
+        self._limiters = _reply_limiters(keys, max_replies, reply_window_s)
         self._accept_client_key = accept_client_key
         self._random_bytes = random_bytes
         self._latest_time = 0
@@ -216,7 +218,7 @@ class FrontDoor:
         if (reason := _judge_shape_untrusted(data, _FIRST_DATAGRAMS)) is not None:
             return Ignored(reason)
         is_reset = opcode_of(data) in CLIENT_RESETS
-        if is_reset and not self._limiter.has_room(now):
+        if is_reset and not any(limiter.has_room(now) for limiter in self._limiters.values()):
             return Ignored(IgnoreReason.LIMITED)
         opened = self._open_untrusted(data, unix_time)
         if isinstance(opened, Ignored):
@@ -239,7 +241,7 @@ class FrontDoor:
 
     def handshake_completed(self) -> None:
         """Give one answer back: a client that was admitted without a cookie has proved itself since."""
-        self._limiter.give_back()
+        self._limiters[Protection.TLS_CRYPT_V2].give_back()
 
     def diagnose_untrusted(self, data: bytes) -> str:
         """Return a sentence about a packet ignored as `WRONG_CONTROL_KEY`, for the log: not for each of a flood."""
@@ -301,7 +303,10 @@ class FrontDoor:
         packet = opened.packet
         if packet.message_id != _RESET_ID or packet.acks:
             return Ignored(IgnoreReason.MALFORMED)
-        self._limiter.take()
+        limiter = self._limiters[opened.protection]
+        if not limiter.has_room(now):
+            return Ignored(IgnoreReason.LIMITED)
+        limiter.take()
         needs_wkc = opened.protection is Protection.TLS_CRYPT_V2
         if needs_wkc and not opened.resends_wkc:
             return self._admit_with_state(opened)
@@ -325,7 +330,7 @@ class FrontDoor:
             return Ignored(IgnoreReason.WRONG_COOKIE)
         if max(packet.acks) > _FIRST_ID or (packet.message_id or 0) > _FIRST_ID:
             return Ignored(IgnoreReason.WRONG_COOKIE)
-        self._limiter.give_back()
+        self._limiters[opened.protection].give_back()
         # The client has seen replay id 1 under the time of the reply: go on after it, never before.
         wrap = ControlWrap(opened.key, next_replay_id=2, replay_time=self._replay_time(unix_time))
         return self._admit(opened, wrap, cookie, _FIRST_ID, _FIRST_ID, needs_reset_reply=False)
@@ -376,6 +381,14 @@ def _shared_keys(keys: FrontDoorKeys) -> Iterator[tuple[Protection, WrapKey, Sta
         yield Protection.TLS_AUTH, wrap, keys.tls_auth
     if keys.plain:
         yield Protection.NONE, PlainWrap(), None
+
+
+def _reply_limiters(keys: FrontDoorKeys, max_replies: int, window_s: float) -> dict[Protection, ReplyLimiter]:
+    """Make one limiter for all who hold a key, and one for the rest, whose resets anybody can make by the million."""
+    limiters = dict.fromkeys(Protection, ReplyLimiter(max_replies, window_s))
+    if keys.plain:
+        limiters[Protection.NONE] = ReplyLimiter(max_replies, window_s)
+    return limiters
 
 
 def _judge_shape_untrusted(data: bytes, opcodes: frozenset[Opcode]) -> IgnoreReason | None:

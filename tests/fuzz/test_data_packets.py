@@ -118,7 +118,7 @@ class Rig:
     def __init__(self) -> None:
         plane_end, self.tun = socket_device()
         chosen = settings(transports=frozenset({Transport.UDP}))
-        self.plane = PythonDataPlane.open(chosen, open_device=lambda name: TunDevice(name, 0, plane_end))
+        self.plane = PythonDataPlane.open(chosen, open_device=lambda name, **_: TunDevice(name, 0, plane_end))
         self.events = Events()
         self.plane._ingress.events = self.events
         self.sealing, key = pair(Cipher.AES_256_GCM)

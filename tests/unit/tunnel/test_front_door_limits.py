@@ -30,6 +30,16 @@ def test_no_more_resets_are_answered_than_the_limit_allows(protection: Protectio
     assert isinstance(knock(door, peer.reset(), NOW + 10), Reply)
 
 
+def test_a_flood_without_protection_does_not_keep_out_those_who_hold_a_key() -> None:
+    door, stranger = FrontDoor(ALL_KEYS, max_replies=5), client(Protection.NONE)
+    for _ in range(5):
+        assert isinstance(knock(door, stranger.reset()), Reply)
+    assert ignored(knock(door, stranger.reset())) is IgnoreReason.LIMITED
+    for protection in Protection:
+        if protection is not Protection.NONE:
+            assert isinstance(knock(door, client(protection).reset()), Reply)
+
+
 def test_resets_that_are_not_answered_use_up_no_room() -> None:
     door = FrontDoor(ALL_KEYS, max_replies=1)
     stranger = Client(TlsCryptWrap(StaticKey(bytes(256)), server=False))
