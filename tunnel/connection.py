@@ -28,7 +28,7 @@ from tunnel.key_derivation import DATA_KEYS_LABEL
 from tunnel.key_method import KeyMethod2, KeySource, build_key_method, derive_by_prf, parse_key_method_untrusted
 from tunnel.key_session import KeyStage, KeyStep
 from tunnel.negotiation import Negotiated, answer_options_string, negotiate
-from tunnel.peer_info import PeerInfo, parse_peer_info_untrusted
+from tunnel.peer_info import IvProto, PeerInfo, parse_peer_info_untrusted
 from tunnel.push import PushSettings, build_push_reply
 from tunnel.wire import Opcode
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["ServerConfig", "ServerConnection"]
 
 _SERVER_RANDOM_SIZE = 64
+
+_TEMPORARY = (CloseReason.POOL_EXHAUSTED, CloseReason.CLIENT_LIMIT)
+"""Refusals that may not hold a minute later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +152,12 @@ class ServerConnection(Association):
         self._config = config
 
     def refuse(self, reason: CloseReason, text: str, now: float) -> None:
-        """Turn the client away with AUTH_FAILED; its user reads `text`."""
-        self._end_with(f"{AUTH_FAILED},{text}", Closed(reason, text), now)
+        """Turn the client away with AUTH_FAILED; its user reads `text`.
+
+        A client that can, and that only came at a bad moment, is told to try again; any other stops.
+        """
+        temporary = reason in _TEMPORARY and IvProto.AUTH_FAIL_TEMP in self.peer_info.proto
+        self._end_with(f"{AUTH_FAILED},{'TEMP:' if temporary else ''}{text}", Closed(reason, text), now)
 
     def restart(self, reason: CloseReason, text: str, now: float) -> None:
         """Ask the client to connect again, keeping its credentials."""

@@ -171,14 +171,24 @@ def test_no_configuration_leaves_before_the_client_is_authorised() -> None:
     assert not link.derived(link.server_events)
 
 
-def test_a_refused_client_reads_why() -> None:
-    link = Link(client_config(), authorizes=False)
+@pytest.mark.parametrize(
+    ("reason", "proto", "message"),
+    [
+        (CloseReason.CERTIFICATE_REFUSED, MODERN_CLIENT, "AUTH_FAILED,Not you"),
+        (CloseReason.POOL_EXHAUSTED, MODERN_CLIENT, "AUTH_FAILED,TEMP:Not you"),
+        (CloseReason.POOL_EXHAUSTED, OLD_CLIENT, "AUTH_FAILED,Not you"),
+    ],
+)
+def test_a_refused_client_reads_why_and_may_try_again_where_that_helps(
+    reason: CloseReason, proto: IvProto, message: str
+) -> None:
+    link = Link(client_config(proto=proto), authorizes=False)
     link.run(5)
     assert link.server is not None
-    link.server.refuse(CloseReason.POOL_EXHAUSTED, "No free address", link.now)
+    link.server.refuse(reason, "Not you", link.now)
     link.run(10)
-    assert Closed(CloseReason.AUTHENTICATION_FAILED, "AUTH_FAILED,No free address") in link.client_events
-    assert reasons(link) == [CloseReason.POOL_EXHAUSTED]
+    assert Closed(CloseReason.AUTHENTICATION_FAILED, message) in link.client_events
+    assert reasons(link) == [reason]
 
 
 @pytest.mark.parametrize(
