@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.connection_log import RefusalReason
 from gateway.half_open import HalfOpen, source_network
-from tunnel.front_door import Admission, Ignored, IgnoreReason, Reply
-from tunnel.plane import Transport
+from tunnel import Admission, Ignored, IgnoreReason, Reply, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from gateway.half_open import SourceNetwork
     from gateway.session_log import SessionLog
     from policy import HandshakeLimits
-    from tunnel.front_door import FrontDoor
-    from tunnel.plane import Path
+    from tunnel import FrontDoor, Path
 
 __all__ = ["Admitter", "RefusalLimiter"]
 

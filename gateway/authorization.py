@@ -11,16 +11,13 @@ from gateway.identity import Identity, IdentityError, identify
 from gateway.packet_sizes import largest_segment
 from gateway.sessions import Lease, PeerIds
 from policy import AddressPool, PoolExhausted, compile_access, pushed_routes, redirects_gateway
-from tunnel.events import CloseReason
-from tunnel.plane import AccessTable, Peer
-from tunnel.push import PushSettings
+from tunnel import AccessTable, CloseReason, Peer, PushSettings
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from policy import EndpointSpec
-    from tunnel.negotiation import Negotiated
-    from tunnel.plane import Path
+    from tunnel import Negotiated, Path
 
 __all__ = ["Authorizer", "Refusal"]
 

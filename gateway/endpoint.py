@@ -18,9 +18,7 @@ from gateway.authorization import Authorizer
 from gateway.reconciliation import reconcile
 from gateway.session_keeper import SessionKeeper
 from gateway.session_log import SessionLog
-from tunnel.events import CloseReason
-from tunnel.front_door import Reply
-from tunnel.plane import PlaneEvents, Transport
+from tunnel import CloseReason, PlaneEvents, Reply, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.endpoint_settings import Terms
     from gateway.sessions import Session, SessionTable
     from policy import EndpointChange, EndpointSpec
-    from tunnel.plane import DataPlane, Path
+    from tunnel import DataPlane, Path
 
 __all__ = ["Endpoint"]
 

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from policy import ControlChannelProtection
-from tunnel.connection import ServerConfig
-from tunnel.data_channel import WearLimits
-from tunnel.data_keys import Cipher
-from tunnel.front_door import FrontDoor, FrontDoorKeys
-from tunnel.plane import Transport
+from tunnel import (
+    Cipher,
+    FrontDoor,
+    FrontDoorKeys,
+    KeyDirection,
+    ServerConfig,
+    ServerKey,
+    StaticKey,
+    TlsServerContext,
+    Transport,
+    WearLimits,
+)
 from tunnel.pyplane import PlaneSettings, StreamLimits
-from tunnel.static_key import KeyDirection, StaticKey
-from tunnel.tls import TlsServerContext
-from tunnel.tls_crypt_v2 import ServerKey
 
 if TYPE_CHECKING:
     from policy import ControlChannel, EndpointSpec

@@ -18,8 +18,7 @@ from gateway.endpoint import Endpoint
 from gateway.endpoint_settings import Terms, plane_settings
 from gateway.hostnet import Device, HostNetworkError
 from policy import GatewaySpec
-from tunnel.events import CloseReason
-from tunnel.plane import DataPlane
+from tunnel import CloseReason, DataPlane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunnel.plane import Transport
+from tunnel import Transport
 
 if TYPE_CHECKING:
-    from tunnel.data_keys import Cipher
-    from tunnel.plane import Path
+    from tunnel import Cipher, Path
 
 __all__ = ["largest_segment"]
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.config.certificates import certificate_name, is_issued_by
 from policy import ControlChannelProtection, DataChannel, EndpointSpec, pushed_routes
-from tunnel.static_key import StaticKey, build_static_key
+from tunnel import StaticKey, build_static_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

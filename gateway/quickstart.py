@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from policy.host_facts import HostFacts
+    from policy import HostFacts
 
 __all__ = ["QuickstartError", "Uplink", "build_config", "choose_pool", "find_uplink", "parse_default_interface"]
 

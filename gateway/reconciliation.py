@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.authorization import Refusal
 from gateway.verification import Reverifier
 from policy import Aspect
-from tunnel.events import CloseReason
+from tunnel import CloseReason
 
 if TYPE_CHECKING:
     from gateway.admission import Admitter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.session_keeper import SessionKeeper
     from gateway.sessions import Session
     from policy import EndpointChange
-    from tunnel.plane import DataPlane
+    from tunnel import DataPlane
 
 __all__ = ["reconcile"]
 

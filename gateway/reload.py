@@ -16,8 +16,7 @@ from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
 from gateway.hostnet import HostNetworkError
 from policy import Severity, compare, validate
-from tunnel.errors import LocalError
-from tunnel.events import CloseReason
+from tunnel import CloseReason, LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator

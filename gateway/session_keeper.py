@@ -24,8 +24,7 @@ from gateway.connection_log import Counters
 from gateway.session_log import new_connection_id
 from gateway.sessions import Session, SessionTable
 from gateway.timers import TimerHeap
-from tunnel.connection import ServerConnection
-from tunnel.events import (
+from tunnel import (
     AuthenticationRequested,
     Closed,
     CloseReason,
@@ -34,8 +33,9 @@ from tunnel.events import (
     KeyActivated,
     KeyDerived,
     KeyExpired,
+    ServerConnection,
+    Transport,
 )
-from tunnel.plane import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from gateway.endpoint_settings import Terms
     from gateway.session_log import SessionLog
     from gateway.sessions import Lease
-    from tunnel.events import Event
-    from tunnel.front_door import Admission
-    from tunnel.plane import DataPlane, Path, Traffic
+    from tunnel import Admission, DataPlane, Event, Path, Traffic
 
 __all__ = ["SessionKeeper"]
 

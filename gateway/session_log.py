@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.connection_log import ConnectionLog, ReasonCode
     from gateway.sessions import Session
-    from tunnel.plane import Path
+    from tunnel import Path
 
 __all__ = ["SessionLog", "endpoint_id", "new_connection_id"]
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from gateway.identity import Identity
-    from tunnel.connection import ServerConnection
-    from tunnel.plane import Path
+    from tunnel import Path, ServerConnection
 
 __all__ = ["Lease", "PeerIds", "Session", "SessionTable"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from OpenSSL import crypto
 
-from tunnel.events import CloseReason
+from tunnel import CloseReason
 
 if TYPE_CHECKING:
     from policy import CertificateAuthentication

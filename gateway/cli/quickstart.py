@@ -19,7 +19,7 @@ from gateway.quickstart import QuickstartError, build_config, choose_pool, find_
 
 if TYPE_CHECKING:
     from gateway.quickstart import Uplink
-    from policy.host_facts import HostFacts
+    from policy import HostFacts
 
 __all__ = ["quickstart"]
 

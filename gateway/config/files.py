@@ -24,9 +24,7 @@ from pydantic import PlainValidator, ValidationInfo
 
 from gateway.config.problems import WrongValue
 from gateway.config.values import printable, shown
-from tunnel.errors import KeyFileError
-from tunnel.static_key import parse_static_key
-from tunnel.tls_crypt_v2 import parse_server_key
+from tunnel import KeyFileError, parse_server_key, parse_static_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

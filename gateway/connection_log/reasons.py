@@ -10,7 +10,7 @@ import enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tunnel.events import CloseReason
+from tunnel import CloseReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

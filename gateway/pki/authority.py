@@ -31,14 +31,15 @@ from gateway.pki.errors import PkiError
 from gateway.pki.index import Index, IssuedCertificate, Role, build_index, parse_index
 from gateway.pki.issuing import AuthorityKey, KeyType, NewCertificate, Subject
 from gateway.pki.names import alternative_name, check_group, check_name, client_alternative_names, looks_like_host
-from tunnel.errors import KeyFileError
-from tunnel.static_key import build_static_key, generate_static_key
-from tunnel.tls_crypt_v2 import (
+from tunnel import (
+    KeyFileError,
     Metadata,
     build_client_key,
     build_server_key,
+    build_static_key,
     generate_client_key,
     generate_server_key,
+    generate_static_key,
     parse_server_key,
 )
 
