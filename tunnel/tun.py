@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import pytun
 
+from tunnel import tun_offload
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["TunDevice", "open_tun"]
 
-# IFF_NAPI with a gro_flush_timeout would let the kernel join what is written here, and answer with fewer
-# acknowledgements; measured, it costs 12 CPU-seconds per gigabyte where single writes cost 4.7. IFF_VNET_HDR needs
-# TCP checksums over every octet, which Python computes at 1.6 µs a packet: no gain either.
+# IFF_NAPI with a gro_flush_timeout would let the kernel join what is written here; measured, it costs 12 CPU-seconds
+# per gigabyte where single writes cost 4.7.
 
 _REMEDIES: Final = {
     errno.ENOENT: "the kernel module is not loaded: run `modprobe tun`; in a container, pass the device in "
@@ -46,14 +47,16 @@ class _Handle(Protocol):
 class TunDevice:
     """An open device: each read gives one whole inner packet, each write takes one. Never blocks."""
 
-    __slots__ = ("_handle", "fd", "ifindex", "name")
+    __slots__ = ("_handle", "fd", "ifindex", "name", "offload")
 
-    def __init__(self, name: str, ifindex: int, handle: _Handle) -> None:
+    def __init__(self, name: str, ifindex: int, handle: _Handle, *, offload: bool = False) -> None:
         """`handle` keeps the file descriptor open; tests pass one end of a datagram socket pair."""
         self.name = name
         self.ifindex = ifindex
         self._handle = handle
         self.fd = handle.fileno()
+        self.offload = offload
+        """Whether each packet, in both directions, has the header of `tun_offload` before it."""
         os.set_blocking(self.fd, False)
 
     def fileno(self) -> int:
@@ -67,19 +70,43 @@ class TunDevice:
             self._handle.close()
 
 
-def open_tun(name_pattern: str = "portway%d", *, create: Callable[..., _Handle] = pytun.TunTapDevice) -> TunDevice:
+def open_tun(
+    name_pattern: str = "portway%d",
+    *,
+    offload: bool = True,
+    create: Callable[..., _Handle] = pytun.TunTapDevice,
+) -> TunDevice:
     """Create a TUN device; the kernel puts the first free number in place of `%d`.
 
+    With `offload`, many segments may go in one write where the kernel can do that; `TunDevice.offload` says whether.
     Raises OSError, whose text says what to do about it.
     """
+    if offload and (device := _open_with_offload(name_pattern, create)):
+        return device
     try:
         handle = create(name=name_pattern, flags=pytun.IFF_TUN | pytun.IFF_NO_PI)
     except OSError as error:
         number = error.errno or _number_in(error)
         reason = _REMEDIES.get(number, os.strerror(number) if number else str(error))
         raise OSError(number, f"cannot create the TUN device {name_pattern!r} by /dev/net/tun: {reason}") from error
+    return _device(handle, offload=False)
+
+
+def _open_with_offload(name_pattern: str, create: Callable[..., _Handle]) -> TunDevice | None:
+    """None when it is refused, for whatever reason: without offload the same reason will turn up again, or none."""
+    try:
+        handle = create(name=name_pattern, flags=pytun.IFF_TUN | pytun.IFF_NO_PI | tun_offload.IFF_VNET_HDR)
+    except OSError:
+        return None
+    if tun_offload.expects_header(handle.fileno()):
+        return _device(handle, offload=True)
+    handle.close()
+    return None
+
+
+def _device(handle: _Handle, *, offload: bool) -> TunDevice:
     name = str(handle.name)  # type: ignore[attr-defined]  # pytun's own attribute
-    return TunDevice(name, socket.if_nametoindex(name), handle)
+    return TunDevice(name, socket.if_nametoindex(name), handle, offload=offload)
 
 
 def _number_in(error: OSError) -> int:

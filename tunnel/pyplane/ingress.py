@@ -18,7 +18,6 @@ Nothing here waits, logs, or makes a record per packet; exceptions come only fro
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -34,14 +33,13 @@ if TYPE_CHECKING:
     from tunnel.pyplane.egress import Egress
     from tunnel.pyplane.peers import PeerState, PeerTable
     from tunnel.pyplane.streams import Stream
+    from tunnel.pyplane.tun_side import TunSide
     from tunnel.pyplane.udp_address import Source, UdpAddresses
-    from tunnel.tun import TunDevice
 
 __all__ = ["MOST_MOVES", "Ingress"]
 
 _ipv4_fields = struct.Struct(">BxH5xB2x4s4s").unpack_from
 """Of an IPv4 header: first octet, total length, protocol, source, destination."""
-_write = os.write
 MOST_MOVES: Final = 3
 """Changes of address per peer and second that are believed. A client that roams makes one; two senders that share
 a session would make one per packet."""
@@ -69,7 +67,7 @@ class Ingress:
         peers: PeerTable,
         counters: DropCounters,
         egress: Egress,
-        tun: TunDevice,
+        tun: TunSide,
         addresses: UdpAddresses,
         *,
         mtu: int,
@@ -162,6 +160,10 @@ class Ingress:
 
     def forward(self, peer: PeerState, packet: bytes) -> None:
         """Take one decrypted payload of an authentic packet."""
+        train = self._tun.trains.get(packet[12:24])
+        if train is not None and train.peer is peer and train.extend(packet):
+            # Like the packets before it in everything that is looked at below.
+            return
         size = len(packet)
         if size < IPV4_HEADER_SIZE:
             self._swallow_or_refuse(peer, packet)
@@ -181,13 +183,7 @@ class Ingress:
         if answer is not _FORWARD:
             self._aside(peer, answer, destination, packet)
             return
-        try:
-            _write(self._tun.fd, packet)
-        except OSError:
-            self._counters.drop(Drop.TUN_REFUSED, peer)
-            return
-        peer.ingress_packets += 1
-        peer.ingress_bytes += size
+        self._tun.write(peer, packet)
 
     def _swallow_or_refuse(self, peer: PeerState, payload: bytes) -> bool:
         """Whether the payload is a sound IPv4 packet after all; if not, it has been dealt with."""

@@ -22,7 +22,7 @@ from tunnel.pyplane.peers import PeerState, PeerTable
 from tunnel.pyplane.sockets import open_listener, open_udp
 from tunnel.pyplane.tcp_side import TcpSide
 from tunnel.pyplane.timers import run_timers
-from tunnel.pyplane.tun_side import drain_tun
+from tunnel.pyplane.tun_side import TunSide
 from tunnel.pyplane.udp_address import UdpAddresses
 from tunnel.pyplane.udp_side import UdpSide
 from tunnel.tun import TunDevice, open_tun
@@ -62,10 +62,11 @@ class PythonDataPlane(DataPlane):
         self._udp = UdpSide(udp, self._addresses, self._counters, offload=settings.udp_offload) if udp else None
         self._tcp = TcpSide(listener, settings.streams) if listener else None
         self._egress = Egress(self._peers, self._counters, self._udp)
-        self._ingress = Ingress(self._peers, self._counters, self._egress, device, self._addresses, mtu=settings.mtu)
+        self._tun = TunSide(device, self._counters)
+        self._ingress = Ingress(self._peers, self._counters, self._egress, self._tun, self._addresses, mtu=settings.mtu)
 
     @classmethod
-    def open(cls, settings: PlaneSettings, *, open_device: Callable[[str], TunDevice] = open_tun) -> Self:
+    def open(cls, settings: PlaneSettings, *, open_device: Callable[..., TunDevice] = open_tun) -> Self:
         """Bind the sockets and create the device, or touch nothing.
 
         Raises OSError with a sentence: which address and port is taken, or what /dev/net/tun lacks.
@@ -77,7 +78,7 @@ class PythonDataPlane(DataPlane):
                 port = udp.getsockname()[1]
             if Transport.TCP in settings.transports:
                 listener = undo.enter_context(open_listener(settings.listen, port))
-            device = open_device(settings.device_name)
+            device = open_device(settings.device_name, offload=settings.tun_offload)
             undo.callback(device.close)
             plane = cls(settings, device, udp, listener)
             undo.pop_all()
@@ -104,7 +105,7 @@ class PythonDataPlane(DataPlane):
                 nursery.start_soon(self._move_packets)
                 nursery.start_soon(run_timers, self._peers, self._egress, events, self._wear)
                 if self._tcp:
-                    nursery.start_soon(self._tcp.run, events, self._ingress.from_stream, self._egress.flush)
+                    nursery.start_soon(self._tcp.run, events, self._ingress.from_stream, self._flush)
                 task_status.started()
         finally:
             self.close()
@@ -123,9 +124,16 @@ class PythonDataPlane(DataPlane):
     def _take_turn(self) -> bool:
         """Move one batch in each direction. Whether there may be more."""
         more = self._udp is not None and self._udp.drain(self._ingress.from_udp, _TURN)
-        more |= drain_tun(self.device, self._egress.from_tun, _TURN)
+        # The device first: the answers of a host nearby may be there already when it is drained.
+        self._tun.flush()
+        more |= self._tun.drain(self._egress.from_tun, _TURN)
         self._egress.flush()
         return more
+
+    def _flush(self) -> None:
+        """Send what a stream's packets have become."""
+        self._tun.flush()
+        self._egress.flush()
 
     def add_peer(self, peer: Peer) -> None:
         """Let a client in; `ValueError` when its peer id or inside address is in use."""

@@ -52,6 +52,8 @@ class PlaneSettings:
     """Of the TUN device; the kernel numbers it."""
     udp_offload: bool = True
     """False sends and receives one datagram per system call, as where a network card mangles joined ones."""
+    tun_offload: bool = True
+    """False writes one packet per system call to the TUN device."""
     wear: WearLimits = field(default_factory=WearLimits)
     """When keys are reported as worn, besides the ciphers' own limits."""
     streams: StreamLimits = field(default_factory=StreamLimits)

@@ -9,7 +9,7 @@ of its own. (Receiving into a buffer made once measures slower: 8.5 against 6.8 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tunnel.plane import Drop
 from tunnel.pyplane.udp_address import ANCILLARY_SIZE
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["UdpSide"]
 
 _LARGEST: Final = 65_535
+_NOWHERE: Final = ("", 0), b""
 _segment_size = struct.Struct("=i").unpack
 
 
@@ -46,6 +47,8 @@ class UdpSide:
     def drain(self, take: Callable[[bytes, Source], None], budget: int) -> bool:
         """Take what has arrived, at least `budget` packets if there are so many. Whether there may be more."""
         receive = self.sock.recvmsg
+        last_address = last_ancillary = None
+        size, source = 0, _NOWHERE
         while budget > 0:
             try:
                 data, ancillary, _, address = receive(_LARGEST, ANCILLARY_SIZE)
@@ -55,31 +58,27 @@ class UdpSide:
                 # An ICMP error that the kernel hands us for an earlier datagram; it concerns no arrival.
                 budget -= 1
                 continue
-            budget -= self._take(data, ancillary, address, take)
+            # Datagrams come in runs from one client: what is the same as before is not worked out again.
+            if address != last_address or ancillary != last_ancillary:
+                last_address, last_ancillary = address, ancillary
+                size, local = self._about(ancillary)
+                source = address, local
+            if size >= len(data):
+                take(data, source)
+                budget -= 1
+                continue
+            for start in range(0, len(data), size):
+                take(data[start : start + size], source)
+                budget -= 1
         return True
 
-    def _take(
-        self,
-        data: bytes,
-        ancillary: list[tuple[int, int, bytes]],
-        address: Any,
-        take: Callable[[bytes, Source], None],
-    ) -> int:
-        """Hand on the datagrams of one receive; returns how many there were."""
-        size = total = len(data)
-        local = b""
+    def _about(self, ancillary: list[tuple[int, int, bytes]]) -> tuple[int, bytes]:
+        """How long each of the joined datagrams is, and which of this host's addresses they were sent to."""
+        size = _LARGEST
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO:
-                size = _segment_size(value)[0] or total
-            else:
-                local = self._addresses.local_of(((level, kind, value),))
-        source = (address, local)
-        if size >= total:
-            take(data, source)
-            return 1
-        for start in range(0, total, size):
-            take(data[start : start + size], source)
-        return -(-total // size)
+                size = _segment_size(value)[0] or _LARGEST
+        return size, self._addresses.local_of(ancillary)
 
     def send(self, packets: Sequence[bytes], source: Source) -> int:
         """Send each packet as a datagram of its own; returns how many the socket did not take."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def open_python_plane(chosen: PlaneSettings, device: socket.socket) -> tuple[PythonDataPlane, int]:
     while True:
         try:
-            plane = PythonDataPlane.open(chosen, open_device=lambda name: TunDevice(name, 0, device))
+            plane = PythonDataPlane.open(chosen, open_device=lambda name, **_: TunDevice(name, 0, device))
         except OSError as error:
             # The kernel chose a port that is free for UDP and taken for TCP.
             if chosen.port or error.errno != errno.EADDRINUSE:

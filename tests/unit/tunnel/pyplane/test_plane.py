@@ -27,7 +27,7 @@ def device() -> Iterator[TunDevice]:
         yield TunDevice("tun9", 9, near)
 
 
-def unused(name: str) -> TunDevice:
+def unused(name: str, **_: object) -> TunDevice:
     raise AssertionError(name)
 
 
@@ -56,7 +56,7 @@ def test_an_address_that_the_host_lacks_is_named() -> None:
 def test_without_a_device_no_socket_stays_open() -> None:
     asked = list[str]()
 
-    def missing(name: str) -> TunDevice:
+    def missing(name: str, **_: object) -> TunDevice:
         asked.append(name)
         raise OSError(errno.ENOENT, "no device")
 
@@ -73,7 +73,7 @@ def test_without_a_device_no_socket_stays_open() -> None:
 
 @pytest.mark.parametrize("transports", [{Transport.UDP}, {Transport.TCP}], ids=["udp", "tcp"])
 def test_closing_twice_is_harmless(device: TunDevice, transports: set[Transport]) -> None:
-    plane = PythonDataPlane.open(settings(transports=frozenset(transports)), open_device=lambda _: device)
+    plane = PythonDataPlane.open(settings(transports=frozenset(transports)), open_device=lambda _, **__: device)
     assert plane.port > 0
     plane.close()
     plane.close()
@@ -82,7 +82,7 @@ def test_closing_twice_is_harmless(device: TunDevice, transports: set[Transport]
 @pytest.fixture
 def plane(device: TunDevice) -> Iterator[PythonDataPlane]:
     chosen: PlaneSettings = settings(transports=frozenset({Transport.UDP}))
-    plane = PythonDataPlane.open(chosen, open_device=lambda _: device)
+    plane = PythonDataPlane.open(chosen, open_device=lambda _, **__: device)
     yield plane
     plane.close()
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import socket
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from scapy.layers.inet import IP, TCP
+from scapy.packet import Raw
 
 from tests.unit.tunnel.namespaced import in_new_namespace, ip
 from tests.unit.tunnel.plane_suite.rig import EVERYTHING, Events, UdpClient, inner, ipv4, settings
@@ -16,7 +21,7 @@ from tunnel.plane import Drop, Peer
 from tunnel.pyplane import PythonDataPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 
 def echo_request(source: str, destination: str, data: bytes) -> bytes:
@@ -35,9 +40,9 @@ def checksum(data: bytes) -> bytes:
     return (~total & 0xFFFF).to_bytes(2, "big")
 
 
-async def run_scenario(scenario: Callable[[PythonDataPlane, UdpClient], Awaitable[None]]) -> None:
+async def run_scenario(scenario: Callable[[PythonDataPlane, UdpClient], Awaitable[None]], **chosen: Any) -> None:
     """A plane on a TUN device that is up, with one client."""
-    plane = PythonDataPlane.open(settings())
+    plane = PythonDataPlane.open(settings(**chosen))
     ip(f"address add 10.80.0.1/24 dev {plane.device.name}")
     ip(f"link set {plane.device.name} up")
     client = UdpClient(7, "10.80.0.7")
@@ -90,3 +95,132 @@ def test_a_device_that_is_deleted_stops_the_plane_with_a_sentence() -> None:
 
     with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(OSError, match="portway0 was taken away"))):
         trio.run(run_scenario, scenario)
+
+
+SEGMENT = 1000
+FLIGHT = 40
+
+
+class TcpSender:
+    """Just enough of a client's TCP: a handshake, and segments of data as one is told to send them."""
+
+    def __init__(self, client: UdpClient) -> None:
+        self._client = client
+        self._next, self._acknowledge = 1000, 0
+
+    async def connect(self) -> None:
+        await self._client.send(self._client.seal(self._packet("S", 999)))
+        answer = IP(await self._client.receive())[TCP]
+        assert (str(answer.flags), answer.ack) == ("SA", 1000)
+        self._acknowledge = answer.seq + 1
+        await self._client.send(self._client.seal(self._packet("A", 1000)))
+
+    def segments(self, data: bytes) -> Iterator[bytes]:
+        """The next so many octets, cut."""
+        for at in range(0, len(data), SEGMENT):
+            piece = data[at : at + SEGMENT]
+            yield self._packet("A", self._next, piece)
+            self._next += len(piece)
+
+    async def acknowledged(self) -> int:
+        """Octets that the other side has, as its next segment says."""
+        return int(IP(await self._client.receive())[TCP].ack) - 1000
+
+    def _packet(self, flags: str, sequence: int, data: bytes = b"") -> bytes:
+        ip = IP(src=self._client.inside, dst="10.80.0.1", flags="DF")
+        return bytes(ip / TCP(sport=4000, dport=9000, flags=flags, seq=sequence, ack=self._acknowledge) / Raw(data))
+
+    def send_at_once(self, *packets: bytes) -> None:
+        """Before the plane gets its next turn."""
+        with socket.socket(fileno=os.dup(self._client.sock.fileno())) as sock:
+            for packet in packets:
+                sock.sendto(self._client.seal(packet), self._client.address)
+
+
+class Receiver:
+    """A listening TCP socket on the gateway's address, and an ear on the device."""
+
+    def __init__(self, device: str) -> None:
+        self.listener = socket.create_server(("10.80.0.1", 9000))
+        self._ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        self._ear.bind((device, 0x0800))
+        self._ear.setblocking(False)
+
+    async def accept(self) -> trio.SocketStream:
+        self.listener.setblocking(False)
+        with trio.fail_after(10):
+            await trio.lowlevel.wait_readable(self.listener)
+        sock, _ = self.listener.accept()
+        return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+    def sizes(self) -> list[int]:
+        """Of the packets with data that have come out of the tunnel so far."""
+        sizes = list[int]()
+        while True:
+            try:
+                packet, about = self._ear.recvfrom(70_000)
+            except BlockingIOError:
+                return sizes
+            if about[2] != socket.PACKET_OUTGOING and len(packet) > 100:
+                sizes.append(len(packet))
+
+    def close(self) -> None:
+        self.listener.close()
+        self._ear.close()
+
+
+async def read_exactly(stream: trio.SocketStream, size: int) -> bytes:
+    data = b""
+    with trio.fail_after(10):
+        while len(data) < size:
+            data += await stream.receive_some(size - len(data))
+    return data
+
+
+async def tcp_arrives(plane: PythonDataPlane, client: UdpClient, *, joined: bool) -> None:
+    sender, sizes = TcpSender(client), list[int]()
+    with contextlib.closing(Receiver(plane.device.name)) as receiver:
+        await sender.connect()
+        async with await receiver.accept() as stream:
+            for _ in range(5):
+                data = os.urandom(FLIGHT * SEGMENT - 1)
+                sender.send_at_once(*sender.segments(data))
+                assert await read_exactly(stream, len(data)) == data
+                sizes += receiver.sizes()
+    assert sum(size - 40 for size in sizes) == 5 * (FLIGHT * SEGMENT - 1)
+    assert (max(sizes) > 10 * SEGMENT, len(sizes) == 5 * FLIGHT) == (joined, not joined)
+    assert plane.traffic(7).ingress_packets == 5 * FLIGHT + 2
+
+
+@in_new_namespace
+def test_tcp_arrives_intact_joined() -> None:
+    trio.run(functools.partial(run_scenario, functools.partial(tcp_arrives, joined=True)))
+
+
+@in_new_namespace
+def test_tcp_arrives_intact_without_offload() -> None:
+    trio.run(functools.partial(run_scenario, functools.partial(tcp_arrives, joined=False), tun_offload=False))
+
+
+@in_new_namespace
+def test_a_damaged_segment_is_never_taken_for_a_sound_one() -> None:
+    async def scenario(plane: PythonDataPlane, client: UdpClient) -> None:
+        sender = TcpSender(client)
+        with contextlib.closing(Receiver(plane.device.name)) as receiver:
+            await sender.connect()
+            async with await receiver.accept() as stream:
+                data = os.urandom(FLIGHT * SEGMENT)
+                right = list(sender.segments(data))
+                damaged = list(right)
+                for number in (0, 7, 8, 21):
+                    damaged[number] = damaged[number][:600] + bytes([damaged[number][600] ^ 4]) + damaged[number][601:]
+                sender.send_at_once(*damaged)
+                # In front of the first damaged segment there is nothing, so nothing can be acknowledged.
+                assert await sender.acknowledged() == 0
+                sender.send_at_once(*right)
+                assert await read_exactly(stream, len(data)) == data
+                sizes = receiver.sizes()
+        # Those four alone; what lay between them together: 1 to 6, 9 to 20, 22 to 39.
+        assert sizes[:7] == [1040, 6040, 1040, 1040, 12040, 1040, 18040]
+
+    trio.run(run_scenario, scenario)
