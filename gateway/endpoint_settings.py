@@ -86,6 +86,8 @@ def plane_settings(spec: EndpointSpec) -> PlaneSettings:
         network=spec.client_cidr_block,
         gateway=spec.gateway_address,
         mtu=data.mtu,
+        udp_offload=data.udp_offload,
+        tun_offload=data.tun_offload,
         wear=WearLimits(packets=data.renegotiate_after_packets, octets=data.renegotiate_after_bytes),
         streams=StreamLimits(
             unproven=spec.handshake.max_half_open,

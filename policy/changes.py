@@ -85,6 +85,8 @@ TOUCHES: dict[str, frozenset[Aspect]] = {
     "data_channel.transition_window_s": _DATA,
     "data_channel.mtu": _RESTART,
     "data_channel.mssfix": _DATA,
+    "data_channel.udp_offload": _RESTART,
+    "data_channel.tun_offload": _RESTART,
 }
 """What each field of an endpoint touches. What is pushed for routes is compared by itself, in `_pushed`."""
 

@@ -112,6 +112,10 @@ class DataChannel:
     """Of the TUN device, pushed as `tun-mtu`; 576 to 9000."""
     mssfix: int = 1492
     """Clamp TCP so that outer datagrams stay within this size; 0 turns it off."""
+    udp_offload: bool = True
+    """Let the kernel join and cut datagrams (`UDP_GRO`, `UDP_SEGMENT`)."""
+    tun_offload: bool = True
+    """Join TCP segments on their way to the TUN device (`IFF_VNET_HDR`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,10 @@ class DataChannel(Section):
     """The largest packet inside the tunnel."""
     mssfix: Annotated[int, Field(ge=0, le=9000)] = 1492
     """The largest datagram that TCP inside the tunnel may lead to; 0 for no limit."""
+    udp_offload: bool = True
+    """Whether the kernel may join and cut datagrams for the gateway."""
+    tun_offload: bool = True
+    """Whether TCP segments from clients may be joined on their way to the TUN device."""
 
 
 class Keepalive(Section):
