@@ -37,7 +37,7 @@ lint: .venv/.dev ## check style, formatting, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--runs 5 --seconds 10")
 	@tools/system-packages test

@@ -24,8 +24,8 @@ def test_groups_decide_who_reaches_what(site: Site, name: str) -> None:
 def test_targets_see_the_gateways_address_behind_nat(site: Site) -> None:
     with site.client("alice") as client:
         client.wait_connected()
-        assert site.fetch(OFFICE_HOST, "/whoami") == "10.20.0.1"
-        assert site.fetch(VAULT_HOST, "/whoami") is None
+        assert site.lab.fetch(OFFICE_HOST, "/whoami") == "10.20.0.1"
+        assert site.lab.fetch(VAULT_HOST, "/whoami") is None
 
 
 def test_the_gateway_says_who_is_connected_and_what_they_moved(site: Site) -> None:

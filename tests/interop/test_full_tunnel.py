@@ -47,13 +47,13 @@ def test_a_full_tunnel_takes_everything(site: Site) -> None:
         assert any(option.startswith("redirect-gateway") for option in pushed)
         assert "dhcp-option DNS 10.20.0.53" in pushed
         assert "via 10.80.0.1" in site.lab.client.run("ip", "route", "get", UNROUTED_HOST).stdout
-        assert site.fetch(VAULT_HOST, "/whoami") == "10.30.0.1"
+        assert site.lab.fetch(VAULT_HOST, "/whoami") == "10.30.0.1"
 
 
 def test_routed_targets_see_the_clients_own_address(site: Site) -> None:
     with site.client("alice") as client:
         address = client.wait_connected().address
-        assert site.fetch(OFFICE_HOST, "/whoami") == address
+        assert site.lab.fetch(OFFICE_HOST, "/whoami") == address
 
 
 def test_targets_reach_clients_where_the_endpoint_says_so(site: Site) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.lab import CONTROL_CHANNELS, OFFICE_HOST, TRANSPORTS, WEB_PORT, Site, endpoint
-from tests.lab.web import content
+from tests.lab import CONTROL_CHANNELS, OFFICE_HOST, TRANSPORTS, Site, endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +64,6 @@ def test_a_stock_client_connects_and_moves_packets(site: Site, way: Way) -> None
         assert connected.tls == f"TLSv{way.tls}"
         assert any("tls-ekm" in option for option in connected.pushed) == (way.keys == "exporter")
         assert site.reaches_office(client)
-        fetched = site.lab.client.run(
-            "sh", "-c", f"curl -sS --fail --max-time 10 http://{OFFICE_HOST}:{WEB_PORT}/bytes/{FILE_SIZE} | sha256sum"
-        )
-        assert fetched.stdout.split()[0] == hashlib.sha256(content(FILE_SIZE)).hexdigest()
+        assert site.lab.fetches_file(OFFICE_HOST, FILE_SIZE)
     finally:
         client.kill()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import OFFICE_HOST, WEB_PORT, OpenVpnClient, start_relay
+from tests.lab import OFFICE_HOST, OpenVpnClient, start_relay
 from tests.lab.relay import Impairment
-from tests.lab.web import content
 
 if TYPE_CHECKING:
     from tests.lab import Site
@@ -34,6 +32,4 @@ def test_clients_connect_and_fetch_a_file_over_a_bad_path(site: Site, faults: Im
     profile = relay.detour(site.profile("alice", protection=protection))
     with relay, OpenVpnClient(site.lab.client, profile, log=site.lab.log("client")) as client:
         client.wait_connected(within_s=90)
-        url = f"http://{OFFICE_HOST}:{WEB_PORT}/bytes/{FILE_SIZE}"
-        fetched = site.lab.client.run("sh", "-c", f"curl -sS --fail --max-time 90 {url} | sha256sum", timeout_s=120)
-        assert fetched.stdout.split()[0] == hashlib.sha256(content(FILE_SIZE)).hexdigest()
+        assert site.lab.fetches_file(OFFICE_HOST, FILE_SIZE, within_s=90)

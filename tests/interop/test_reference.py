@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bench.servers import PORT, Material, OpenVpnServer, Setting, client_profile
-from tests.lab import OFFICE_HOST, WEB_PORT, Lab, LabError, Namespace, OpenVpnClient, Process, start_relay
+from tests.lab import OFFICE_HOST, Lab, LabError, Namespace, OpenVpnClient, Process, start_relay
 from tests.lab.namespace import sweep_leftovers
 from tests.lab.relay import Impairment
 
@@ -45,7 +45,7 @@ def test_a_client_connects_and_reaches_the_office(reference: Reference) -> None:
         assert connected.cipher == "AES-256-GCM"
         assert "route 10.20.0.0 255.255.255.0" in connected.pushed
         assert client.ping(OFFICE_HOST)
-        assert lab.fetch(f"http://{OFFICE_HOST}:{WEB_PORT}/whoami") == connected.address
+        assert lab.fetch(OFFICE_HOST, "/whoami") == connected.address
 
 
 def test_a_bad_path_is_survived(reference: Reference) -> None:

@@ -103,10 +103,10 @@ class Namespace:
         answers = (self.run(*question.split()).stdout for question in questions)
         return re.sub(r"valid_lft.*", "", "\n".join(answers))
 
-    def ping(self, address: str, *, count: int = 1, within_s: float = 2, interface: str = "") -> bool:
-        """Whether an echo comes back; stops at the first answer where `count` is 1."""
+    def ping(self, address: str, *, within_s: float = 2, interface: str = "", size: int = 56) -> bool:
+        """Whether an echo comes back; `size` octets of payload, in fragments where that is a lot."""
         device = ["-I", interface] if interface else []
-        arguments = ["ping", "-n", "-q", *device, "-c", str(count), "-i", "0.2", "-w", str(within_s), address]
+        arguments = ["ping", "-n", "-q", *device, "-c", "1", "-s", str(size), "-w", str(within_s), address]
         return self.run(*arguments, check=False).returncode == 0
 
     def close(self) -> None:

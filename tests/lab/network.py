@@ -10,10 +10,12 @@ forwards nothing until somebody there turns forwarding on: that is Portway's wor
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from typing import TYPE_CHECKING, Self
 
 from tests.lab.namespace import Namespace, sweep_leftovers, unique_prefix
+from tests.lab.web import content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,11 +113,18 @@ class Lab:
             command = (sys.executable, "-m", "tests.lab.web", str(WEB_PORT))
             self.start(host, *command, name=f"web-{name}").wait_for("^ready")
 
-    def fetch(self, url: str, *, client: int = 1, within_s: float = 5) -> str | None:
-        """What a client gets from a URL; None where it gets no answer."""
-        arguments = ["curl", "-sS", "--fail", "--max-time", str(within_s), url]
+    def fetch(self, host: str, path: str, *, client: int = 1, within_s: float = 5) -> str | None:
+        """What a client gets from a target's web server; None where it gets no answer."""
+        arguments = ["curl", "-sS", "--fail", "--max-time", str(within_s), f"http://{host}:{WEB_PORT}{path}"]
         result = self.clients[client - 1].run(*arguments, check=False)
         return result.stdout if result.returncode == 0 else None
+
+    def fetches_file(self, host: str, size: int, *, client: int = 1, within_s: float = 10) -> bool:
+        """Whether a file of so many octets comes from a target to a client, whole and unchanged."""
+        url = f"http://{host}:{WEB_PORT}/bytes/{size}"
+        command = f"curl -sS --fail --max-time {within_s} {url} | sha256sum"
+        result = self.clients[client - 1].run("sh", "-c", command, timeout_s=within_s + 30)
+        return result.stdout.split()[0] == hashlib.sha256(content(size)).hexdigest()
 
     def close(self) -> None:
         """Remove every namespace, and with it everything that runs inside."""

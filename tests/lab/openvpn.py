@@ -70,10 +70,10 @@ class OpenVpnClient(Process):
             pushed=tuple(pushed.split(",")),
         )
 
-    def ping(self, address: str, *, count: int = 1, within_s: float = 2) -> bool:
+    def ping(self, address: str, *, within_s: float = 2, size: int = 56) -> bool:
         """Whether an echo comes back through this client's device, whatever other tunnels the host has."""
         device = _last(r"TUN/TAP device (\S+) opened", self.text())
-        return self.namespace.ping(address, count=count, within_s=within_s, interface=device)
+        return self.namespace.ping(address, within_s=within_s, interface=device, size=size)
 
 
 def _last(pattern: str, text: str, missing: str | None = None) -> str:

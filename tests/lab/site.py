@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.lab.config import endpoint, gateway_config
 from tests.lab.gateway import Gateway, Pki, portway
-from tests.lab.network import OFFICE_HOST, VAULT_HOST, WEB_PORT, Lab
+from tests.lab.network import OFFICE_HOST, VAULT_HOST, Lab
 from tests.lab.openvpn import OpenVpnClient
 
 if TYPE_CHECKING:
@@ -108,7 +108,3 @@ class Site:
 
     def reaches_vault(self, client: OpenVpnClient) -> bool:
         return client.ping(VAULT_HOST)
-
-    def fetch(self, host: str, path: str, *, client: int = 1) -> str | None:
-        """What a client's host gets from a target's web server."""
-        return self.lab.fetch(f"http://{host}:{WEB_PORT}{path}", client=client)
