@@ -21,11 +21,11 @@ help: ## say what each target does
 	@echo "make TARGET, where TARGET is one of:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
 
-run: .venv/.runtime ## set up a first gateway under STATE=/var/lib/portway and run it in the foreground
+run: root .venv/.runtime ## set up a first gateway under STATE=/var/lib/portway and run it in the foreground
 	@tools/system-packages run
 	@exec $(BIN)/portway quickstart --state "$(STATE)" $(ARGS)
 
-demo: .venv/.dev ## show a stock client connecting, reaching a target and being refused, in network namespaces
+demo: root .venv/.dev ## show a stock client connecting, reaching a target and being refused, in network namespaces
 	@tools/system-packages test
 	@$(BIN)/python -m tests.demo $(ARGS)
 
@@ -39,7 +39,7 @@ lint: .venv/.dev ## check style, formatting, types and who imports whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--runs 5 --seconds 10")
+bench: root .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--runs 5 --seconds 10")
 	@tools/system-packages test
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -59,6 +59,10 @@ uninstall: ## remove the service; PURGE=1 removes /etc/portway and /var/lib/port
 clean: ## remove everything that these targets have made in the checkout
 	@rm -rf .venv build dist ./*.egg-info bench-results .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" -eq 0 ] || { echo "This sets up networks and opens port 443, so it has to run as root." >&2; exit 1; }
 
 # A stamp is made anew when pyproject.toml changes. pip knows `--group` since 25.1.
 .venv/.runtime: pyproject.toml
