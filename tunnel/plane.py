@@ -157,7 +157,8 @@ class Peer:
 class Traffic:
     """What a peer has moved: inner packets and their octets, without pings and overhead.
 
-    Ingress is what the client sent, egress what it received, as AWS Client VPN counts them.
+    Ingress is what the client sent, egress what was sealed for it, as AWS Client VPN counts them. What a socket then
+    refused is among the egress and among the drops (`SEND_FAILED`).
     """
 
     ingress_packets: int = 0
