@@ -78,6 +78,8 @@ class Stream:
             # A reset, or a stream that is out of step: both end it, and neither is worth a sentence.
             pass
         finally:
+            # A writer that waits must hear of it: else it would wait on the next stream's socket, of the same number.
+            trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
             self._backlog.clear()
 
@@ -158,6 +160,8 @@ class Stream:
         self._finish_when_written()
 
     def _write_first(self) -> None:
+        if not self._backlog:  # the stream has ended since the socket was found writable
+            return
         try:
             sent = self._sock.send(self._backlog[0])
         except BlockingIOError:
