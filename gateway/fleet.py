@@ -99,6 +99,10 @@ class Fleet:
         self._connection_log = connection_log
         self._node = node
         self._refresh_s = refresh_s
+        self.changing = trio.Lock()
+        """Held by whoever changes what runs, for as long as that takes: a reload, a second try, the end."""
+        self.is_closed = False
+        """Everything was taken down, for good."""
         self._running: dict[str, _Running] = {}
         self._failed: dict[str, Terms] = {}
         self._logger = structlog.get_logger("gateway")
@@ -144,8 +148,10 @@ class Fleet:
         self._logger.info("endpoint stopped", endpoint=name)
 
     async def stop_all(self) -> None:
-        """Take everything down."""
-        async with trio.open_nursery() as nursery:
+        """Take everything down, for good, once whatever is being changed is done."""
+        async with self.changing, trio.open_nursery() as nursery:
+            self.is_closed = True
+            self._failed.clear()
             for name in tuple(self._running):
                 nursery.start_soon(self.stop, name, CloseReason.SHUTDOWN)
 
@@ -197,20 +203,26 @@ class Fleet:
             running.endpoint.end_all(CloseReason.INTERNAL_ERROR, "the endpoint failed and is put up again")
             self._failed[name] = running.endpoint.terms
             await self._take_off_host(name)
-            await self._put_up_again(name)
+            self._nursery.start_soon(self._put_up_again, name)
 
     async def _put_up_again(self, name: str) -> None:
         """Try until it works, or until a change of the configuration has taken the endpoint away."""
         pause_s = RESTART_PAUSE_S
-        await trio.sleep(pause_s)
-        while (terms := self._failed.pop(name, None)) is not None:
-            try:
-                await self.start([terms])
-            except FleetError as error:
-                self._logger.error("endpoint cannot be put up again", endpoint=name, error=str(error))  # noqa: TRY400 - its sentence is enough
-                self._failed[name] = terms
-                pause_s = min(2 * pause_s, RESTART_PAUSE_MOST_S)
-                await trio.sleep(pause_s)
+        while name in self._failed:
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RESTART_PAUSE_MOST_S)
+            async with self.changing:
+                await self._try_again(name)
+
+    async def _try_again(self, name: str) -> None:
+        terms = self._failed.pop(name, None)
+        if terms is None:
+            return
+        try:
+            await self.start([terms])
+        except FleetError as error:
+            self._logger.error("endpoint cannot be put up again", endpoint=name, error=str(error))  # noqa: TRY400 - its sentence is enough
+            self._failed[name] = terms
 
     async def _take_off_host(self, name: str) -> None:
         try:

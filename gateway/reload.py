@@ -72,7 +72,6 @@ class Reconciler:
         self._settings = config.settings
         self._fleet = fleet
         self._host = host
-        self._one_at_a_time = trio.Lock()
 
     async def reload(self) -> tuple[str, ...]:
         """Read the file and apply it; say in sentences what has changed.
@@ -80,7 +79,9 @@ class Reconciler:
         Raises `ConfigRefused` where it does not pass: then nothing has changed. Raises `FleetError` where it passed,
         and part of it could not be put up.
         """
-        async with self._one_at_a_time:
+        async with self._fleet.changing:
+            if self._fleet.is_closed:
+                raise ConfigRefused(("The gateway stops; it takes no configuration any more.",))
             try:
                 config = await trio.to_thread.run_sync(load_config, self._path)
             except ConfigError as error:

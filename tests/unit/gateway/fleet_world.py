@@ -62,9 +62,12 @@ class FakeHost:
     def __init__(self, book: list[str]) -> None:
         self.book = book
         self.refused: set[str] = set()
+        self.pause_s = 0.0
+        """How long it takes to add an endpoint."""
 
     async def add_endpoint(self, device: Device, spec: EndpointSpec) -> tuple[HostProblem, ...]:
         del device
+        await trio.sleep(self.pause_s)
         if spec.name in self.refused:
             raise HostNetworkError("nft is missing")
         self.book.append(f"add {spec.name}")

@@ -131,3 +131,33 @@ async def test_a_change_reaches_endpoint_and_host() -> None:
         world.host.refused = {"main"}
         with pytest.raises(FleetError, match="nft is missing"):
             await world.fleet.adopt(change, Terms.of(new))
+
+
+async def test_what_is_being_put_up_again_when_all_stops_does_not_come_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with fleet_world() as world:
+        await world.fleet.start([Terms.of(make_spec())])
+        world.host.pause_s = 10
+        world.planes[0].break_down()
+        await trio.sleep(5)
+        assert world.book[-1] == "open 443"  # and the host is slow
+        await world.fleet.stop_all()
+        await trio.sleep(1000)
+        assert world.running == []
+        assert not any(plane.is_open for plane in world.planes)
+        assert world.book.count("add main") == world.book.count("remove main")
+
+
+async def test_an_endpoint_that_failed_does_not_come_back_after_all_was_stopped(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with fleet_world() as world:
+        await world.fleet.start([Terms.of(make_spec())])
+        world.taken_ports = {443}
+        world.planes[0].break_down()
+        await trio.sleep(10)
+        await world.fleet.stop_all()
+        world.taken_ports = set()
+        await trio.sleep(1000)
+        assert world.running == []

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from gateway.config import load_config
 from gateway.fleet import FleetError
@@ -48,6 +50,10 @@ class Running:
         self.write(*endpoints)
         self.world.book.clear()
         return await self._reconciler.reload()
+
+    async def reload_or_hear_why_not(self) -> None:
+        with pytest.raises(ConfigRefused, match="stops"):
+            await self._reconciler.reload()
 
 
 @asynccontextmanager
@@ -142,3 +148,17 @@ async def test_what_openssl_does_not_take_is_refused_before_anything_is_touched(
         )
         with pytest.raises(ConfigRefused, match="endpoint main: The certificate and its key"):
             await prepare(replace(spec, endpoints=(broken,)), world.host)
+
+
+async def test_a_gateway_that_stops_finishes_a_reload_first_and_begins_no_other(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway, trio.open_nursery() as nursery:
+        gateway.write(main(), other())
+        gateway.world.host.pause_s = 0.1
+        nursery.start_soon(gateway._reconciler.reload)
+        while "open 444" not in gateway.world.book:
+            await trio.sleep(0.01)
+        nursery.start_soon(gateway.reload_or_hear_why_not)
+        await gateway.world.fleet.stop_all()
+        await gateway.reload_or_hear_why_not()
+        assert gateway.world.running == []
+        assert gateway.world.book.count("add other") == gateway.world.book.count("remove other") == 1
