@@ -64,9 +64,11 @@ class FakeHost:
         self.refused: set[str] = set()
         self.pause_s = 0.0
         """How long it takes to add an endpoint."""
+        self.asked_to_add = trio.Event()
 
     async def add_endpoint(self, device: Device, spec: EndpointSpec) -> tuple[HostProblem, ...]:
         del device
+        self.asked_to_add.set()
         await trio.sleep(self.pause_s)
         if spec.name in self.refused:
             raise HostNetworkError("nft is missing")

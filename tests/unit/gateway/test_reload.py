@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from gateway.config import load_config
 from gateway.fleet import FleetError
@@ -154,9 +153,9 @@ async def test_a_gateway_that_stops_finishes_a_reload_first_and_begins_no_other(
     async with running(tmp_path, main()) as gateway, trio.open_nursery() as nursery:
         gateway.write(main(), other())
         gateway.world.host.pause_s = 0.1
+        gateway.world.host.asked_to_add = trio.Event()
         nursery.start_soon(gateway._reconciler.reload)
-        while "open 444" not in gateway.world.book:
-            await trio.sleep(0.01)
+        await gateway.world.host.asked_to_add.wait()
         nursery.start_soon(gateway.reload_or_hear_why_not)
         await gateway.world.fleet.stop_all()
         await gateway.reload_or_hear_why_not()
