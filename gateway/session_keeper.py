@@ -93,7 +93,7 @@ class SessionKeeper:
                 unix_time=self._log.unix_time,
             )
         except Exception:
-            self._admitter.half_open.leave(path.remote[0])
+            self._admitter.failed(path.remote[0], self._now())
             raise
         session = Session(
             connection_id=new_connection_id(),
@@ -229,6 +229,7 @@ class SessionKeeper:
         if negotiated is None:
             raise Refusal(CloseReason.PROTOCOL_ERROR, "nothing was negotiated with this client")
         identity = session.identity = self._authorizer.identify(event.certificate_chain)
+        session.proven = True
         session.tls_version = session.connection.tls_version
         self._make_way(session, identity.common_name)
         self._authorizer.check_room(self.sessions.lease_count)
@@ -295,10 +296,12 @@ class SessionKeeper:
         session.ended = True
         session.expires_moment = session.refresh_moment = None
         self._take_back(session)
-        if session.established_at is None:
+        if session.established_at is not None:
+            self._log.ended(session, reason)
+        elif session.proven or self._admitter.records_failure(session.path.remote[0], reason, self._now()):
             self._log.failed(session, reason, text)
         else:
-            self._log.ended(session, reason)
+            return
         self._logger.info(
             "client gone" if session.established_at else "attempt failed",
             connection_id=session.connection_id,
@@ -322,7 +325,7 @@ class SessionKeeper:
             self._emptied.set()
         if session.half_open:
             session.half_open = False
-            self._admitter.half_open.leave(session.path.remote[0])
+            self._admitter.failed(session.path.remote[0], self._now())
         if session.path.transport is Transport.TCP and not self.sessions.at(session.path):
             self._plane.close_stream(session.path)
 

@@ -51,6 +51,8 @@ class Session:
     lease: Lease | None = None
     identity: Identity | None = None
     """Who the client has proved to be, or has claimed with a certificate that was refused; for the log."""
+    proven: bool = False
+    """Whether `identity` is more than a claim."""
     address: IPv4Address | None = None
     """The address that it has or had; stays when the lease is gone."""
     established_at: float | None = None

@@ -13,6 +13,18 @@ def test_a_network_gets_one_record_a_minute_for_each_reason() -> None:
     assert limiter.allows("198.51.100.1", WRONG, 60)
 
 
+def test_a_limiter_may_allow_more_of_each_source() -> None:
+    limiter = RefusalLimiter(per_source=2)
+    assert [limiter.allows("198.51.100.1", WRONG, now) for now in (0, 50, 59, 60, 61, 62)] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
 def test_made_up_sources_fill_neither_log_nor_memory() -> None:
     limiter = RefusalLimiter()
     allowed = sum(limiter.allows(f"10.{i // 256 % 256}.{i % 256}.1", WRONG, i / 1000) for i in range(20_000))
@@ -20,4 +32,4 @@ def test_made_up_sources_fill_neither_log_nor_memory() -> None:
     for second in range(600):
         for i in range(20):
             limiter.allows(f"10.{second % 256}.{i}.1", WRONG, 100.0 * second)
-    assert len(limiter._last) <= REFUSAL_SOURCES
+    assert len(limiter._sources) <= REFUSAL_SOURCES

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import structlog.testing
 
+from gateway.admission import FAILURES_PER_SOURCE, NOT_RECORDED
+from gateway.half_open import REST_S
 from policy.spec import HandshakeLimits
 from tests.unit.gateway.world import Client, World, make_spec, pki
 from tunnel.control_messages import EXIT, PUSH_REQUEST, build_message
@@ -14,6 +17,7 @@ from tunnel.replay_window import ReplayId
 from tunnel.wire import MAX_CONTROL_PACKET, ControlPacket, Opcode
 
 SUCCESS = ("connection-attempt", "successful", "NA")
+NOT_TLS = ("connection-attempt", "failed", "no-common-tls-version")
 TIMED_OUT = ("connection-attempt", "failed", "handshake-timeout")
 WRONG_KEY = ("connection-attempt", "failed", "wrong-control-key")
 TOO_MANY = ("connection-attempt", "failed", "too-many-handshakes")
@@ -104,6 +108,55 @@ def test_a_flood_of_handshakes_with_good_cookies_is_bounded_by_prefix_and_in_all
     assert world.log.told.count(TIMED_OUT) == 50
     assert_nothing_left(world)
     assert world.connect().established
+
+
+def fail_at_once(world: World, path: Path, number: int) -> None:
+    """Bring the cookie back with something that is not TLS, and acknowledge the alert."""
+    ours = number.to_bytes(8, "big")
+    world.endpoint.control_received(path, seal(ControlPacket(Opcode.HARD_RESET_CLIENT_V2, 0, ours, message_id=0)))
+    (answer,) = world.plane.sent.pop(path)
+    theirs = PlainWrap().open_untrusted(answer)[0].session_id
+    rubbish = ControlPacket(Opcode.CONTROL_V1, 0, ours, (0,), theirs, message_id=1, payload=b"not TLS at all")
+    world.endpoint.control_received(path, seal(rubbish))
+    world.endpoint.control_received(path, seal(ControlPacket(Opcode.ACK_V1, 0, ours, (1,), theirs)))
+    world.plane.sent.pop(path, None)
+
+
+def test_handshakes_that_fail_at_once_are_bounded_by_prefix_and_time() -> None:
+    world = World(make_spec(handshake=HandshakeLimits(max_half_open_per_prefix=20, max_stateless_replies=10_000)))
+    for number in range(1, 101):
+        fail_at_once(world, Path(Transport.UDP, ("203.0.113.1", 1000 + number)), number)
+    assert world.log.told.count(NOT_TLS) == 20
+    assert world.log.told.count(TOO_MANY) == 1
+    assert_nothing_left(world)
+    assert world.connect().established
+    world.advance(REST_S + 1)
+    fail_at_once(world, Path(Transport.UDP, ("203.0.113.1", 5000)), 5000)
+    assert world.log.told.count(NOT_TLS) == 21
+
+
+def test_failed_handshakes_do_not_fill_the_log() -> None:
+    limits = HandshakeLimits(max_half_open_per_prefix=1000, max_stateless_replies=10_000)
+    world = World(make_spec(handshake=limits))
+    with structlog.testing.capture_logs() as logs:
+        for number in range(1, 901):
+            fail_at_once(world, Path(Transport.UDP, (f"203.0.{number % 9}.1", number)), number)
+    assert world.log.told.count(NOT_TLS) == 9 * FAILURES_PER_SOURCE
+    assert len(logs) == 9 * FAILURES_PER_SOURCE
+    assert world.endpoint.admitter.ignored[NOT_RECORDED] == 900 - 9 * FAILURES_PER_SOURCE
+    world.advance(61)
+    fail_at_once(world, Path(Transport.UDP, ("203.0.1.1", 5000)), 5000)
+    assert world.log.told.count(NOT_TLS) == 9 * FAILURES_PER_SOURCE + 1
+
+
+def test_whoever_has_proved_a_name_is_recorded_each_time() -> None:
+    world = World(make_spec(max_clients=1))
+    world.connect()
+    for _ in range(FAILURES_PER_SOURCE + 5):
+        world.connect(pki().client("bob"))
+        world.advance(6)
+    refused = ("connection-attempt", "failed", "client-limit")
+    assert world.log.told.count(refused) == FAILURES_PER_SOURCE + 5
 
 
 def test_a_prefix_that_is_full_does_not_keep_others_out() -> None:
