@@ -95,7 +95,7 @@ class TunSide:
 
     def _write_train(self, train: Train) -> None:
         peer, packets = train.peer, train.packets
-        if len(packets) == 1:
+        if len(packets) == 1 or not train.is_intact():
             self._write_singly(peer, packets)
             return
         try:
