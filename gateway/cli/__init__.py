@@ -6,11 +6,15 @@ that cannot run the gateway.
 
 from __future__ import annotations
 
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from gateway.cli.check import check
 from gateway.cli.connections import connections
 from gateway.cli.explain import explain
+from gateway.cli.options import examples
 from gateway.cli.pki import app as pki_app
 from gateway.cli.profile import profile
 from gateway.cli.quickstart import quickstart
@@ -19,17 +23,62 @@ from gateway.cli.serve import serve
 from gateway.cli.status import status
 from gateway.cli.terminate import terminate
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="portway",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="A remote-access VPN gateway for stock OpenVPN clients.",
-)
-for command in (quickstart, serve, check, profile, connections, terminate, status, explain, reload):
-    app.command()(command)
+EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
+    quickstart: ("portway quickstart --state /srv/vpn", "portway quickstart --no-serve --client ana"),
+    serve: ("portway serve --config /etc/portway/config.toml",),
+    check: ("portway check --config config.toml", "portway check --no-host   # of a configuration for another host"),
+    profile: (
+        "portway profile ana --remote vpn.example.com > ana.ovpn",
+        "portway profile ana --endpoint main --protection tls-crypt --output ana.ovpn",
+    ),
+    connections: ("portway connections", "portway connections --json | jq -r '.[].common_name'"),
+    terminate: ("portway terminate --user ana", "portway terminate --id cvpn-connection-3c5bda0d166df6895"),
+    status: ("portway status", "portway status --json | jq '.endpoints[].sessions'"),
+    explain: (
+        "portway explain --groups engineering,sales --to 10.20.0.7:443/tcp",
+        "portway explain --id cvpn-connection-3c5bda0d166df6895 --to 10.20.0.7",
+    ),
+    reload: ("portway reload",),
+}
+"""The commands, in the order of `portway --help`, each with command lines to copy."""
+
+app = typer.Typer(name="portway", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+for command, lines in EXAMPLES.items():
+    app.command(epilog=examples(*lines))(command)
 app.add_typer(pki_app, name="pki")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"portway {metadata.version('portway')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=examples(
+        "portway pki init && portway pki server vpn.example.com && portway pki client ana --group engineering",
+        "portway check && portway serve",
+        "portway profile ana --remote vpn.example.com > ana.ovpn",
+    )
+)
+def portway(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A remote-access VPN gateway for stock OpenVPN clients.
+
+    `portway quickstart` sets up a first gateway by itself. `serve` runs one by its configuration file; `connections`,
+    `terminate`, `status`, `explain` and `reload` speak with it while it runs, as root or as its own user. Every command
+    has --help. The exit status is 0 when all is well, 1 with a sentence on standard error when it is not, and 2 when
+    the command line is not understood.
+    """
 
 
 def main() -> None:

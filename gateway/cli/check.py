@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
 from gateway.cli.reporting import say
 from gateway.config import Problem, check_config
 from gateway.hostnet import HostNetworkError, read_host_facts
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     from gateway.config import GatewaySettings
     from policy import HostFacts
 
-__all__ = ["ConfigOption", "check"]
-
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.", show_default=True)]
+__all__ = ["check"]
 
 
 def check(
-    config: ConfigOption = Path("config.toml"),
+    config: ConfigOption,
     host: Annotated[
-        bool, typer.Option("--host/--no-host", help="Whether to look at this host's interfaces and addresses.")
+        bool, typer.Option("--host/--no-host", help="Whether to look at this host's interfaces and addresses too.")
     ] = True,
 ) -> None:
-    """Validate a configuration: one sentence per problem, and exit status 1 if there is one.
+    """Say what is wrong with a configuration, before it runs.
 
-    Warnings, about what has no effect or will surprise, leave the exit status 0. Needs no privilege, but must be able
-    to read the files that the configuration names.
+    Prints one line per problem: the key, what is wrong with it, and what to do. The certificates, keys and revocation
+    lists that the configuration names are looked into as well. Changes nothing and needs no privilege, but must be able
+    to read those files.
+
+    The exit status is 1 if there is a problem. Warnings, about what has no effect or will surprise, leave it 0.
     """
     problems = check_config(config, _read_facts) if host else check_config(config)
     for problem in problems:

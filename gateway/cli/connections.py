@@ -10,14 +10,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from gateway.cli.daemon_access import (
-    DEFAULT_CONFIG,
-    JsonOption,
-    OptionalConfigOption,
-    SocketOption,
-    ask_daemon,
-    print_json,
-)
+from gateway.cli.daemon_access import SocketOption, ask_daemon, print_json
+from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.reporting import say
 
 __all__ = ["connections"]
 
@@ -25,13 +20,19 @@ WIDTH_IN_FILES = 300
 """Columns, where nobody's terminal sets a limit: ids must not be cut short."""
 
 
-def connections(
-    config: OptionalConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, json: JsonOption = False
-) -> None:
-    """List the clients that are connected."""
+def connections(config: ConfigOption, socket: SocketOption = None, json: JsonOption = False) -> None:
+    """List the clients that are connected.
+
+    For each: its id, as the connection log has it; the name and groups of its certificate; its address inside the
+    tunnel and the one that it comes from; its program and cipher; how long it has been here; and the octets that it has
+    sent (In) and received (Out).
+    """
     sessions = ask_daemon(config, socket, {"request": "connections"})
     if json:
         print_json(sessions)
+        return
+    if not sessions:
+        say("Nobody is connected.")
         return
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_FILES).print(
         _table(sessions)

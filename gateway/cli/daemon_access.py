@@ -15,18 +15,14 @@ from gateway.control_socket import ControlError, ask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["JsonOption", "OptionalConfigOption", "SocketOption", "ask_daemon", "print_json"]
+__all__ = ["SocketOption", "ask_daemon", "print_json"]
 
-DEFAULT_CONFIG = Path("config.toml")
-
-OptionalConfigOption = Annotated[
-    Path,
-    typer.Option("--config", "-c", help="The configuration that the gateway runs by: it says where its socket is."),
-]
 SocketOption = Annotated[
-    Path | None, typer.Option("--socket", help="The gateway's control socket, where there is no configuration at hand.")
+    Path | None,
+    typer.Option(
+        "--socket", readable=False, help="The gateway's control socket, where there is no configuration at hand."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def ask_daemon(config: Path, socket: Path | None, request: Mapping[str, Any]) -> Any:

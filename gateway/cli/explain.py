@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.daemon_access import (
-    DEFAULT_CONFIG,
-    JsonOption,
-    OptionalConfigOption,
-    SocketOption,
-    ask_daemon,
-    print_json,
-)
+from gateway.cli.daemon_access import SocketOption, ask_daemon, print_json
+from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
 from gateway.cli.reporting import fail, failing_with_sentences
 from gateway.config import ConfigError, load_config
 from gateway.control_requests import explanation_document
@@ -26,10 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
-_DESTINATION = re.compile(r"(?P<address>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?(?:/(?P<protocol>[a-z0-9]{1,16}))?")
+_DESTINATION = re.compile(r"(?P<address>[0-9.]+)(?::(?P<port>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?)?")
 
 
 def explain(  # noqa: PLR0917 - typer passes all of them by name
+    config: ConfigOption,
     to: Annotated[str, typer.Option("--to", metavar="ADDR[:PORT/PROTO]", help="The packet's destination.")],
     session: Annotated[str | None, typer.Option("--id", help="Whose packet: a connected session's id.")] = None,
     groups: Annotated[
@@ -38,13 +33,16 @@ def explain(  # noqa: PLR0917 - typer passes all of them by name
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", "-e", help="The endpoint's name; needed where there are several.")
     ] = None,
-    config: OptionalConfigOption = DEFAULT_CONFIG,
     socket: SocketOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say whether a packet would pass, which route and rule decide, and what would change it.
+    """Say whether a packet would pass, and why.
 
-    With --id the running gateway is asked; with --groups the configuration, or the gateway behind --socket.
+    Names the route and the rule that decide, and what would have to change for the packet to pass. Rules hold for every
+    protocol and port. The exit status is 0 whatever the verdict is.
+
+    With --id the running gateway is asked about a client that is connected. With --groups the answer comes from the
+    configuration, so that a rule can be tried out before it is in force; or, with --socket, from the running gateway.
     """
     destination = _parse_destination(to)
     if (session is None) == (groups is None):
@@ -68,7 +66,8 @@ def _explain_by_file(config: Path, name: str | None, groups: list[str], destinat
     chosen = [endpoint for endpoint in spec.endpoints if name in (None, endpoint.name)]
     if len(chosen) != 1:
         names = ", ".join(endpoint.name for endpoint in spec.endpoints)
-        raise fail(f"Say with --endpoint which one is meant: {names}.")
+        missing = f'There is no endpoint "{name}". ' if name else ""
+        raise fail(f"{missing}Say with --endpoint which one is meant: {names}.")
     address = IPv4Address(destination["destination"])
     explanation = explain_policy(chosen[0], frozenset(groups), address, destination["port"], destination["protocol"])
     return explanation_document(explanation)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.check import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
 from gateway.cli.reporting import fail, failing_with_sentences, say
 from gateway.config import Config, ConfigError, load_config
 from gateway.config.values import is_host
@@ -24,13 +24,17 @@ __all__ = ["profile"]
 
 def profile(  # noqa: PLR0917 - typer passes all of them by name
     name: Annotated[str, typer.Argument(metavar="NAME", help="The client, as `portway pki client` named it.")],
-    config: ConfigOption = Path("config.toml"),
+    config: ConfigOption,
     endpoint: Annotated[
         str, typer.Option("--endpoint", "-e", help="The endpoint's name; needed where there are several.")
     ] = "",
     remote: Annotated[
         list[str] | None,
-        typer.Option("--remote", "-r", help="A name or address of the gateway; may be repeated."),
+        typer.Option(
+            "--remote",
+            "-r",
+            help="A name or address that clients reach the gateway by, in place of public_hostname; may be repeated.",
+        ),
     ] = None,
     protection: Annotated[
         ControlChannelProtection | None,
@@ -46,7 +50,12 @@ def profile(  # noqa: PLR0917 - typer passes all of them by name
         Path | None, typer.Option("--output", "-o", help="A new file for the profile, readable by its owner only.")
     ] = None,
 ) -> None:
-    """Print a profile for a stock OpenVPN client, with its certificate and keys inside: hand it over with care."""
+    """Print a profile for a stock OpenVPN client.
+
+    It holds everything that the client needs and works unedited in OpenVPN 2.4 to 2.7 and OpenVPN Connect: addresses,
+    certificates, and the client's private key, so hand it over as you would a password. The client tries the first
+    remote by the first transport, then the others.
+    """
     with failing_with_sentences(ConfigError, PkiError, ProfileError):
         loaded = load_config(config)
         spec = _choose_endpoint(loaded, endpoint)

@@ -32,7 +32,12 @@ def quickstart(
     client: Annotated[str, typer.Option(help="Who the first profile is for.")] = "laptop",
     serve: Annotated[bool, typer.Option(help="Run the gateway as well.")] = True,
 ) -> None:
-    """Set up a first gateway, or find it as it was, and run it: nothing that exists is changed."""
+    """Set up a first gateway, and run it.
+
+    Makes an authority, a certificate for the gateway and one for a client, a configuration for the network that this
+    host's default route leaves by, and the client's profile. Nothing that exists is changed: a second start runs what
+    the first has made.
+    """
     state = state.absolute()
     config = (config or state / "config.toml").absolute()
     if not config.exists():

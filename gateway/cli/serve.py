@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import trio
 
-from gateway.cli.check import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
 from gateway.cli.reporting import failing_with_sentences
 from gateway.config import ConfigError, load_config
 from gateway.control_socket import ControlError
@@ -21,8 +19,15 @@ from gateway.state_lock import StateLockError
 __all__ = ["serve"]
 
 
-def serve(config: ConfigOption = Path("config.toml")) -> None:
-    """Run the gateway until SIGTERM or Ctrl-C; SIGHUP loads the configuration again."""
+def serve(config: ConfigOption) -> None:
+    """Run the gateway, in the foreground.
+
+    Needs root, or the capabilities CAP_NET_ADMIN and CAP_NET_BIND_SERVICE. Its own log goes to standard error.
+
+    SIGHUP loads the configuration again, as `portway reload` does: only sessions that a change concerns notice, a file
+    with a mistake in it changes nothing, and the connection log is opened anew. SIGTERM and Ctrl-C ask all clients to
+    reconnect and leave the host's network as it was found.
+    """
     with failing_with_sentences(ConfigError, ConfigRefused, StateLockError, HostNetworkError, FleetError, ControlError):
         loaded = load_config(config)
         configure_logging(loaded.settings.log.format, loaded.settings.log.level)

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gateway.cli.daemon_access import (
-    DEFAULT_CONFIG,
-    JsonOption,
-    OptionalConfigOption,
-    SocketOption,
-    ask_daemon,
-    print_json,
-)
+from gateway.cli.daemon_access import SocketOption, ask_daemon, print_json
+from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 
-def status(
-    config: OptionalConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, json: JsonOption = False
-) -> None:
-    """Say how the gateway is: endpoints, clients, pool, drops, log, and what ends soon."""
+def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption = False) -> None:
+    """Say how the gateway is.
+
+    For each endpoint: where it listens, how many clients and handshakes it has, how many addresses are in use, packets
+    dropped by cause, and when its certificates and revocation lists end. Then the connection log's sinks, with what
+    they have lost, and what became of the last reload.
+    """
     document = ask_daemon(config, socket, {"request": "status"})
     if json:
         print_json(document)
