@@ -80,8 +80,8 @@ TOUCHES: dict[str, frozenset[Aspect]] = {
     "data_channel.auth": _DATA,
     "data_channel.tls_ekm": _DATA,
     "data_channel.renegotiate_after_s": _DATA,
-    "data_channel.renegotiate_after_bytes": _DATA,
-    "data_channel.renegotiate_after_packets": _DATA,
+    "data_channel.renegotiate_after_bytes": _RESTART,  # the plane is made with it
+    "data_channel.renegotiate_after_packets": _RESTART,
     "data_channel.transition_window_s": _DATA,
     "data_channel.mtu": _RESTART,
     "data_channel.mssfix": _DATA,

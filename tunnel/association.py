@@ -92,6 +92,7 @@ class Association(ABC):
         self._closing: Closed | None = None
         self._linger_until: float | None = None
         self._linger_in_full = False
+        self._last_words = ""
         self._closed = False
 
     # The five verbs
@@ -201,7 +202,8 @@ class Association(ABC):
             self._advance(key, now)
             return
         key.acknowledge_untrusted(packet, now)
-        if not self._linger_in_full and all(key.all_acknowledged(now) for key in self._keys.values()):
+        self._say_last_words(now)
+        if not self._linger_in_full and not self._last_words and self._all_acknowledged(now):
             self._close(self._closing)
 
     def _answer_soft_reset_untrusted(self, packet: ControlPacket, now: float) -> KeySession:
@@ -268,7 +270,8 @@ class Association(ABC):
     def _install(self, key: KeySession, data_key: DataKey) -> None:
         """The data key exists; it may be used for receiving."""
         key.take(KeyStep.AUTHORIZED)
-        self._expiries.pop(key.key_id, None)
+        if self._expiries.pop(key.key_id, None) is not None:
+            self._events.append(KeyExpired(key.key_id))
         self._events.append(KeyDerived(data_key))
 
     def _activate(self, key: KeySession, now: float) -> None:
@@ -278,16 +281,14 @@ class Association(ABC):
         for key_id in tuple(self._keys):
             if key_id != key.key_id:
                 self._keys.pop(key_id).take(KeyStep.REPLACED)
-                self._expire(self._expiries)
+                # Those retired earlier stay too: OpenVPN 3 sends under its old key for up to a minute, while keys
+                # that wear out may follow each other faster. Eight key ids bound how many there can be.
                 self._expiries[key_id] = now + self._timing.transition_window_s
         if self._timing.renegotiate_after_s:
             self._renegotiate_at = now + self._timing.renegotiate_after_s
 
     def _expire_keys(self, now: float) -> None:
-        self._expire({key_id: at for key_id, at in self._expiries.items() if now >= at})
-
-    def _expire(self, expired: dict[int, float]) -> None:
-        for key_id in tuple(expired):
+        for key_id in [key_id for key_id, at in self._expiries.items() if now >= at]:
             del self._expiries[key_id]
             self._events.append(KeyExpired(key_id))
 
@@ -298,20 +299,44 @@ class Association(ABC):
         if self._closing is None:
             self._close_after(Closed(error.reason, error.text), now)
 
-    def _say(self, message: str) -> bool:
-        """Send a text message over the newest key that the peer can read; False where there is none yet."""
+    def _speaker(self) -> KeySession | None:
+        """The newest key that the peer can read text messages from; None where there is none yet."""
         for key in sorted(self._keys.values(), key=lambda key: key.key_id != self._newest):
             if key.stage not in (KeyStage.HANDSHAKE, KeyStage.KEY_EXCHANGE):
-                key.tls.write(build_message(message))
-                return True
-        return False
+                return key
+        return None
 
-    def _close_after(self, closed: Closed, now: float, *, in_full: bool = False) -> None:
-        """End when everything is acknowledged, or after `LINGER_S`; this deadline never moves (CVE-2024-28882)."""
+    def _say(self, message: str) -> bool:
+        """Send a text message; False where the peer cannot read any yet."""
+        speaker = self._speaker()
+        if speaker is not None:
+            speaker.tls.write(build_message(message))
+        return speaker is not None
+
+    def _say_last_words(self, now: float) -> None:
+        """Send what `_close_after` was given once the peer has all that came before.
+
+        OpenVPN 3 drops text that arrives before its own key-method-2 block is acknowledged.
+        """
+        speaker = self._speaker()
+        if self._last_words and speaker is not None and speaker.all_acknowledged(now):
+            words, self._last_words = self._last_words, ""
+            speaker.tls.write(build_message(words))
+
+    def _all_acknowledged(self, now: float) -> bool:
+        return all(key.all_acknowledged(now) for key in self._keys.values())
+
+    def _close_after(self, closed: Closed, now: float, *, last_words: str = "", in_full: bool = False) -> None:
+        """End when everything is acknowledged, or after `LINGER_S`; this deadline never moves (CVE-2024-28882).
+
+        `last_words` is a text message to say before that. Raises `HandshakeError` where TLS cannot say it.
+        """
         self._closing = closed
         self._linger_until = now + LINGER_S
         self._linger_in_full = in_full
         self._renegotiate_at = None
+        self._last_words = last_words
+        self._say_last_words(now)
 
     def _close(self, closed: Closed) -> None:
         self._closed = True

@@ -170,13 +170,12 @@ class ServerConnection(Association):
     def _end_with(self, message: str, closed: Closed, now: float) -> None:
         if self._closing is not None or self._closed:
             return
+        if self._speaker() is None:
+            self._close(closed)
+            return
         try:
-            said = self._say(message)
+            self._close_after(closed, now, last_words=message)
         except HandshakeError:
-            said = False
-        if said:
-            self._close_after(closed, now)
-        else:
             self._close(closed)
 
     def _fail(self, error: HandshakeError, now: float) -> None:

@@ -10,7 +10,15 @@ from tests.unit.tunnel.link import UNIX_TIME, Link, Weather, client_tls, server_
 from tunnel.client import MODERN_CLIENT, ClientConfig, ClientConnection
 from tunnel.control_wrap import TlsAuthWrap, TlsCryptWrap
 from tunnel.data_keys import Cipher
-from tunnel.events import AuthenticationRequested, Closed, CloseReason, Established, ExitRequested, KeyExpired
+from tunnel.events import (
+    AuthenticationRequested,
+    Closed,
+    CloseReason,
+    Established,
+    ExitRequested,
+    KeyDerived,
+    KeyExpired,
+)
 from tunnel.front_door import FrontDoorKeys
 from tunnel.key_session import KeyStage
 from tunnel.peer_info import IvProto
@@ -331,3 +339,37 @@ def test_packets_stay_under_1250_octets() -> None:
     link.run(5)
     assert Established() in link.server_events
     assert max(sizes) <= 1250
+
+
+def test_earlier_keys_are_still_accepted_when_keys_follow_each_other_quickly() -> None:
+    link = Link(client_config(), config=server_config(transition_window_s=60))
+    link.run(5)
+    for _ in range(3):
+        link.client.renegotiate(link.now)
+        link.run(5)
+    assert not [event for event in link.server_events if isinstance(event, KeyExpired)]
+    link.run(60)
+    assert [event.key_id for event in link.server_events if isinstance(event, KeyExpired)] == [0, 1, 2]
+
+
+def test_a_key_id_that_comes_round_again_gives_up_its_old_key_first() -> None:
+    link = Link(client_config(), config=server_config(transition_window_s=3600))
+    link.run(5)
+    for _ in range(8):
+        link.client.renegotiate(link.now)
+        link.run(5)
+    about_one = [
+        type(event)
+        for event in link.server_events
+        if (isinstance(event, KeyDerived) and event.key.key_id == 1)
+        or (isinstance(event, KeyExpired) and event.key_id == 1)
+    ]
+    assert about_one == [KeyDerived, KeyExpired, KeyDerived]
+
+
+def test_a_refusal_waits_until_the_client_listens() -> None:
+    link = Link(client_config(ciphers=("BF-CBC",)))
+    link.client = OpenVpn3Client(link.client_config, reliable_transport=False, now=link.now, unix_time=link.unix_time)
+    link.run(10)
+    assert any(isinstance(event, Closed) and "no shared cipher" in event.text for event in link.client_events)
+    assert reasons(link) == [CloseReason.NO_COMMON_CIPHER]
