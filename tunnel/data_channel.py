@@ -254,14 +254,14 @@ class _AeadOpeningKey(OpeningKey):
     def open_untrusted(self, packet: bytes) -> bytes:
         # Offsets are written out for each header: slices with constant bounds are what makes this fast.
         if packet[:1] >= b"\x48":
-            packet_id, authenticated, tag, text = packet[4:8], packet[:8], packet[8:24], packet[24:]
+            packet_id, authenticated, sealed = packet[4:8], packet[:8], packet[24:] + packet[8:24]
         else:
             packet_id = authenticated = packet[1:5]
-            tag, text = packet[5:21], packet[21:]
-        if not text or self._failures >= _MOST_FAILURES:
+            sealed = packet[21:] + packet[5:21]
+        if len(sealed) <= _TAG_SIZE or self._failures >= _MOST_FAILURES:
             raise self._failed()
         try:
-            payload = self._decrypt(packet_id + self._nonce_tail, text + tag, authenticated)
+            payload = self._decrypt(packet_id + self._nonce_tail, sealed, authenticated)
         except InvalidTag:
             raise self._failed() from None
         if not self._accept(int.from_bytes(packet_id, "big")):
