@@ -41,16 +41,17 @@ def portway(*args: str | Path, namespace: Namespace | None = None, check: bool =
 class Pki:
     """The directory that `portway pki` keeps."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, key_type: str = "ecdsa-p256") -> None:
         self.directory = directory
-        self.run("init")
-        self.run("server", "server")
+        self._key_type = f"--key-type={key_type}"
+        self.run("init", self._key_type)
+        self.run("server", "server", self._key_type)
 
     def run(self, *args: str) -> str:
         return portway("pki", *args, "--dir", self.directory)
 
     def client(self, name: str, *groups: str) -> None:
-        self.run("client", name, *(f"--group={group}" for group in groups))
+        self.run("client", name, self._key_type, *(f"--group={group}" for group in groups))
 
 
 class Gateway(Process):

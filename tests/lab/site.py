@@ -28,9 +28,9 @@ PEOPLE = {
 """The clients that every site knows, with their groups."""
 
 
-def make_pki(directory: Path) -> Pki:
+def make_pki(directory: Path, key_type: str = "ecdsa-p256") -> Pki:
     """Certificates for a gateway and for PEOPLE, as `portway pki` makes them."""
-    pki = Pki(directory)
+    pki = Pki(directory, key_type)
     for name, groups in PEOPLE.items():
         pki.client(name, *groups)
     return pki
