@@ -123,7 +123,7 @@ class ControlRequests:
     def _terminate(self, connection_id: str | None, user: str | None) -> list[str]:
         """End what matches, and give the connection ids."""
         if (connection_id is None) == (user is None):
-            raise ControlError("say which session to end: either its id or its user")
+            raise ControlError("Say which session to end: either its id or its user.")
         found = [
             (endpoint, session)
             for endpoint in self._fleet.endpoints
@@ -131,14 +131,14 @@ class ControlRequests:
             if session.connection_id == connection_id or (session.identity and session.identity.common_name == user)
         ]
         if not found:
-            raise ControlError(f"there is no session of {connection_id or user}")
+            raise ControlError(f"There is no session {connection_id}." if user is None else f"{user} has no session.")
         for endpoint, session in found:
             endpoint.terminate(session)
         return [session.connection_id for _, session in found]
 
     def _explain(self, question: _Explain) -> dict[str, Any]:
         if (question.id is None) == (question.groups is None):
-            raise ControlError("say whose packet it is: either a session's id or groups")
+            raise ControlError("Say whose packet it is: either a session's id or groups.")
         if question.id is not None:
             endpoint, session = self._session(question.id)
             groups = session.identity.groups if session.identity else ()
@@ -166,14 +166,15 @@ class ControlRequests:
             session = endpoint.sessions.of_id(connection_id)
             if session is not None:
                 return endpoint, session
-        raise ControlError(f"there is no session {connection_id}")
+        raise ControlError(f"There is no session {connection_id}.")
 
     def _endpoint(self, name: str | None) -> Endpoint:
         endpoints = [endpoint for endpoint in self._fleet.endpoints if name in (None, endpoint.spec.name)]
         if len(endpoints) == 1:
             return endpoints[0]
         names = ", ".join(endpoint.spec.name for endpoint in self._fleet.endpoints)
-        raise ControlError(f"say which endpoint: {names}" if name is None else f"there is no endpoint {name}: {names}")
+        missing = f'There is no endpoint "{name}". ' if name else ""
+        raise ControlError(f"{missing}Say with --endpoint which one is meant: {names}.")
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class ControlServer:
         if _peer_uid(stream.socket) in self._allowed:
             answer = await self._answer(line)
         else:
-            answer = {"error": "only root and the gateway's own user may use this socket"}
+            answer = {"error": "Only root and the gateway's own user may use this socket."}
         with trio.fail_after(REQUEST_TIMEOUT_S):
             await stream.send_all(json.dumps(answer).encode() + b"\n")
 
@@ -114,10 +114,13 @@ def ask(path: Path, request: Mapping[str, Any]) -> Any:
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answers:
                 line = answers.readline()
+    except PermissionError as error:
+        raise ControlError(f"{path} is for root and the gateway's own user: run this as one of them.") from error
     except OSError as error:
-        raise ControlError(f"no gateway answers at {path} ({error}); is `portway serve` running?") from error
+        reason = error.strerror or error
+        raise ControlError(f"No gateway answers at {path}: {reason}. Is `portway serve` running?") from error
     if not line:
-        raise ControlError(f"the gateway at {path} closed the connection without an answer")
+        raise ControlError(f"The gateway at {path} closed the connection without an answer.")
     answer = json.loads(line)
     if "error" in answer:
         raise ControlError(answer["error"])

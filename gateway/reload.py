@@ -141,6 +141,7 @@ def _describe(change: GatewayChange) -> Iterator[str]:
     for changed in change.changed:
         fields = ", ".join(sorted(changed.fields)) or "descriptions"
         how = "restarted with" if changed.needs_restart else "changed in place:"
-        yield f"Endpoint {changed.new.name} was {how} {fields}."
+        ending = " Its clients reconnect." if changed.needs_restart or changed.pushed_changed else ""
+        yield f"Endpoint {changed.new.name} was {how} {fields}.{ending}"
     for endpoint in change.added:
         yield f"Endpoint {endpoint.name} was added."

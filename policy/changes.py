@@ -31,7 +31,7 @@ class Aspect(enum.Enum):
     HOST = "host"
     """Target networks, routes, NAT or the guard: update the host's networking."""
     PUSHED = "pushed"
-    """What clients were told: it reaches those that connect from now on."""
+    """What clients were told: ask those who are connected to connect again."""
     CREDENTIALS = "credentials"
     """The server certificate: new handshakes use the new one."""
     TRUST = "trust"

@@ -129,7 +129,8 @@ class HandshakeLimits:
     max_half_open_per_prefix: int = 128
     """Handshakes in flight from one /24 (IPv4) or /56 (IPv6)."""
     max_stateless_replies: int = 100
-    """Answers to first packets per `stateless_reply_window_s`: OpenVPN `connect-freq-initial`."""
+    """Answers to first packets per `stateless_reply_window_s`: OpenVPN `connect-freq-initial`. Packets that prove a
+    control-channel key count apart from those without one."""
     stateless_reply_window_s: int = 10
 
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.cli.options import examples
 from gateway.cli.reporting import failing_with_sentences, say
 from gateway.pki import Authority, IssuedCertificate, KeyType, PkiError
 
@@ -20,7 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="A small certificate authority, for those who have none.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""A small certificate authority, for those who have none.
+
+    Keeps everything in one directory, ./pki unless --dir says otherwise: the authority (ca.crt, ca.key), the revocation
+    list (crl.pem), the keys of the control channel, and NAME.crt and NAME.key of whoever was issued a certificate. All
+    files have mode 0600, and no certificate or key is ever overwritten. Each of these commands renews the revocation
+    list in time, and a running gateway does too.
+    """,
+    epilog=examples(
+        "portway pki init",
+        "portway pki server vpn.example.com",
+        "portway pki client ana --group engineering --group sales",
+        "portway pki revoke ana && portway reload",
+    ),
+)
 
 DirectoryOption = Annotated[Path, typer.Option("--dir", help="Where the authority keeps its files.")]
 KeyTypeOption = Annotated[KeyType, typer.Option("--key-type", help="The kind of key.")]
@@ -38,7 +55,10 @@ def init(
     common_name: Annotated[str, typer.Option("--name", help="The authority's own name.")] = "Portway CA",
     key_type: KeyTypeOption = KeyType.ECDSA_P256,
 ) -> None:
-    """Make the authority, an empty revocation list and the control-channel keys."""
+    """Make the authority and the control-channel keys.
+
+    The revocation list begins empty. Whoever gets at ca.key can log in as anybody.
+    """
     with failing_with_sentences(PkiError):
         Authority(directory).init(common_name=common_name, key_type=key_type)
     say(f"The authority is in {directory}. Keep ca.key safe: who has it can log in as anybody.")
@@ -54,7 +74,10 @@ def server(
     days: DaysOption = None,
     key_type: KeyTypeOption = KeyType.ECDSA_P256,
 ) -> None:
-    """Issue a gateway's certificate: NAME.crt and NAME.key."""
+    """Issue a gateway's certificate: NAME.crt and NAME.key.
+
+    NAME is best the DNS name that clients reach the gateway by.
+    """
     with _authority(directory) as authority:
         issued = authority.issue_server(name, alternative_names=san or (), days=days, key_type=key_type)
     _say_issued(directory, issued)
@@ -70,7 +93,10 @@ def client(
     days: DaysOption = None,
     key_type: KeyTypeOption = KeyType.ECDSA_P256,
 ) -> None:
-    """Issue a client's certificate: NAME.crt and NAME.key. `portway profile NAME` makes a profile of it."""
+    """Issue a client's certificate: NAME.crt and NAME.key.
+
+    Its groups are what authorization rules ask for. `portway profile NAME` then prints the client's profile.
+    """
     with _authority(directory) as authority:
         issued = authority.issue_client(name, groups=group or (), days=days, key_type=key_type)
     _say_issued(directory, issued)
@@ -78,7 +104,11 @@ def client(
 
 @app.command("revoke")
 def revoke(name: NameArgument, directory: DirectoryOption = _DEFAULT_DIRECTORY) -> None:
-    """Revoke a certificate; a running gateway acts on it when it loads its configuration again."""
+    """Revoke a certificate.
+
+    Its files move into the directory `revoked`. A running gateway acts on it with `portway reload`: it ends the
+    sessions of the certificate and takes no new ones.
+    """
     with _authority(directory) as authority:
         issued = authority.revoke(name)
     say(f"{issued.name} ({issued.serial}) is revoked, and its files are in {directory / 'revoked'}.")

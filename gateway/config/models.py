@@ -229,7 +229,7 @@ class Handshake(Section):
     max_half_open_per_prefix: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     """How many handshakes may be under way from one /24 (IPv4) or /56 (IPv6)."""
     max_stateless_replies: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    """How many first packets are answered in each stateless_reply_window_s."""
+    """How many first packets are answered in each stateless_reply_window_s, with and without a control key apart."""
     stateless_reply_window_s: Seconds = 10
     """The time that max_stateless_replies counts in."""
 

@@ -54,9 +54,10 @@ def shown(value: object) -> str:
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """Return the one of `known` that somebody most probably meant, None when nothing is near."""
-    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    """Return the one of `known` that somebody most probably meant, in whatever case; None when nothing is near."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    matches = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return by_folded[matches[0]] if matches else None
 
 
 def is_host_name(text: str) -> bool:

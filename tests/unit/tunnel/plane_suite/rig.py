@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 import os
 import socket
@@ -104,7 +105,7 @@ class Events:
         return self.of(kind)[count - 1]
 
 
-class Client:
+class Client(abc.ABC):
     """The client's side of one peer: its keys, and packets to and from the plane."""
 
     def __init__(self, peer_id: int, inside: str) -> None:
@@ -136,14 +137,17 @@ class Client:
         """A sealed packet from this client's own address."""
         return self.seal(inner(self.inside, destination, payload))
 
+    @abc.abstractmethod
     async def send(self, *packets: bytes) -> None:
-        raise NotImplementedError
+        """Send packets to the plane, by whatever carries them."""
 
+    @abc.abstractmethod
     async def receive_packet(self) -> bytes:
-        raise NotImplementedError
+        """The next sealed packet from the plane."""
 
+    @abc.abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Give up what carries the packets."""
 
     async def receive(self) -> bytes:
         """The next payload from the plane."""
