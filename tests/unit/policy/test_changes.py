@@ -57,6 +57,8 @@ CHANGES: list[tuple[dict[str, object], set[Aspect]]] = [
     ({"client_cidr_block": IPv4Network("10.90.0.0/22")}, {Aspect.RESTART}),
     ({"data_channel": DataChannel(mtu=1400)}, {Aspect.RESTART}),
     ({"data_channel": DataChannel(mssfix=1300)}, {Aspect.DATA_CHANNEL}),
+    ({"data_channel": DataChannel(renegotiate_after_bytes=1 << 30)}, {Aspect.RESTART}),
+    ({"data_channel": DataChannel(renegotiate_after_packets=1 << 20)}, {Aspect.RESTART}),
     ({"data_channel": DataChannel(renegotiate_after_s=60, mtu=1400)}, {Aspect.DATA_CHANNEL, Aspect.RESTART}),
     ({"server_certificate": ServerCertificate(b"new", b"key")}, {Aspect.CREDENTIALS}),
     ({"authentication": CertificateAuthentication(b"ca", b"crl", "subject.OU")}, {Aspect.TRUST}),
