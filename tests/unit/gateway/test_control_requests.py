@@ -81,7 +81,7 @@ async def test_terminate_ends_one_by_id_or_all_of_a_user() -> None:
         assert await ask(requests, request="terminate", id=first) == [first]
         assert len(await ask(requests, request="terminate", user="bob")) == 1
         assert await ask(requests, request="connections") == []
-        with pytest.raises(ControlError, match="there is no session of bob"):
+        with pytest.raises(ControlError, match="bob has no session"):
             await ask(requests, request="terminate", user="bob")
         with pytest.raises(ControlError, match="either its id or its user"):
             await ask(requests, request="terminate")
@@ -93,9 +93,9 @@ async def test_explain_answers_for_a_session_and_for_groups() -> None:
         session = (await ask(requests, request="connections"))[0]["id"]
         allowed = await ask(requests, request="explain", id=session, destination="10.20.0.9", port=443, protocol="tcp")
         denied = await ask(requests, request="explain", groups=["sales"], destination="10.20.0.9")
-        with pytest.raises(ControlError, match="there is no session nobody"):
+        with pytest.raises(ControlError, match="There is no session nobody"):
             await ask(requests, request="explain", id="nobody", destination="10.20.0.9")
-        with pytest.raises(ControlError, match="there is no endpoint else"):
+        with pytest.raises(ControlError, match='There is no endpoint "else"'):
             await ask(requests, request="explain", groups=[], endpoint="else", destination="10.20.0.9")
         with pytest.raises(ControlError, match="whose packet"):
             await ask(requests, request="explain", destination="10.20.0.9")

@@ -110,9 +110,18 @@ async def test_only_the_daemons_user_and_root_may_ask(tmp_path: Path, monkeypatc
     monkeypatch.setattr("gateway.control_socket._peer_uid", lambda _: 4321)
     async with serving(tmp_path / "socket"):
         answer = json.loads(await exchange(tmp_path / "socket", b'{"request": "echo"}\n'))
-    assert "only root" in answer["error"]
+    assert "Only root" in answer["error"]
+
+
+def test_without_permission_the_sentence_says_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_connection: socket.socket, _path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(ControlError, match="for root and the gateway's own user"):
+        ask(tmp_path / "socket", {"request": "status"})
 
 
 def test_without_a_daemon_the_sentence_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ControlError, match="is `portway serve` running"):
+    with pytest.raises(ControlError, match="Is `portway serve` running"):
         ask(tmp_path / "socket", {"request": "status"})

@@ -89,7 +89,7 @@ async def test_changed_rules_are_applied_in_place(tmp_path: Path) -> None:
 async def test_new_sockets_mean_a_restart_of_one_endpoint(tmp_path: Path) -> None:
     async with running(tmp_path, main(), other()) as gateway:
         said = await gateway.reload(main(vpn_port=1443), other())
-        assert said == ("Endpoint main was restarted with vpn_port.",)
+        assert said == ("Endpoint main was restarted with vpn_port. Its clients reconnect.",)
         assert gateway.world.book == ["remove main", "close 443", "open 1443", "add main"]
 
 

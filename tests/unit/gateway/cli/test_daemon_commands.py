@@ -99,6 +99,12 @@ def test_connections_and_status_are_json_for_programs(daemon: FakeDaemon) -> Non
     assert json.loads(portway("status", "--json")) == STATUS
 
 
+def test_an_empty_gateway_is_said_in_words(daemon: FakeDaemon) -> None:
+    daemon.answers["connections"] = []
+    result = CliRunner().invoke(app, ["connections", "--socket", "/nowhere"])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Nobody is connected.\n")
+
+
 def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
     output = portway("status")
     for fact in (
@@ -176,6 +182,9 @@ def test_explain_needs_no_gateway_for_groups(config: str) -> None:
         (["--groups", "", "--endpoint", "main", "--to", "office"], "office is not an IPv4 address"),
         (["--groups", "", "--endpoint", "main", "--to", "10.20.0.999"], "is not an IPv4 address"),
         (["--groups", "", "--endpoint", "main", "--to", "10.20.0.9:70000"], "70000 is no port"),
+        (["--groups", "", "--endpoint", "main", "--to", "10.20.0.0/24"], "is not an IPv4 address"),
+        (["--groups", "", "--endpoint", "main", "--to", "10.20.0.9:22/tpc"], "is not an IPv4 address"),
+        (["--groups", "", "--endpoint", "mian", "--to", "10.20.0.9"], 'There is no endpoint "mian".'),
     ],
 )
 def test_a_question_that_makes_no_sense_is_a_sentence(config: str, arguments: list[str], sentence: str) -> None:

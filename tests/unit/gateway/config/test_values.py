@@ -103,4 +103,5 @@ def test_values_are_shown_in_toml_s_spelling() -> None:
 
 def test_the_nearest_word_is_found_or_none() -> None:
     assert nearest("tls-cript", ["tls-crypt", "none"]) == "tls-crypt"
+    assert nearest("aes-256-gcm", ["AES-128-GCM", "AES-256-GCM"]) == "AES-256-GCM"
     assert nearest("zebra", ["tls-crypt", "none"]) is None

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import app, options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of the service's configuration, seen from an empty directory."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(options, "INSTALLED", tmp_path / "installed.toml")
+    return tmp_path / "installed.toml"
+
+
+def test_the_configuration_here_comes_before_the_installed_one(installed: Path) -> None:
+    assert options.default_config() == options.HERE
+    installed.touch()
+    assert options.default_config() == installed
+    options.HERE.touch()
+    assert options.default_config() == options.HERE
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"portway {metadata.version('portway')}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_command_lines_to_copy(command: str) -> None:
+    help_text = CliRunner().invoke(app, [command, "--help"]).stdout
+    assert f"  portway {command}" in help_text.partition("Examples:")[2]
+
+
+def test_no_summary_in_the_list_of_commands_is_cut_short() -> None:
+    for page in ([], ["pki"]):
+        assert "..." not in CliRunner().invoke(app, [*page, "--help"]).stdout.partition("Commands:")[2]
