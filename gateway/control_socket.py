@@ -74,6 +74,8 @@ class ControlServer:
             async with stream:
                 with contextlib.suppress(trio.TooSlowError, trio.BrokenResourceError):
                     await self._converse(stream)
+        except Exception:
+            logger.exception("a request on the control socket failed")
         finally:
             self._limit.release_on_behalf_of(token)
 

@@ -15,6 +15,7 @@ EXIT               ───────────────────▶ 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -148,8 +149,11 @@ class ServerConnection(Association):
         self._confirm(key, now)
 
     def adopt(self, config: ServerConfig) -> None:
-        """Renegotiate by this configuration from now on; what was negotiated with the client stays."""
-        self._config = config
+        """Renegotiate by this configuration from now on; what was negotiated with the client stays.
+
+        Its digest stays as well: a client's `auth` is in its profile and cannot be changed by the gateway.
+        """
+        self._config = dataclasses.replace(config, auth=self._config.auth)
 
     def refuse(self, reason: CloseReason, text: str, now: float) -> None:
         """Turn the client away with AUTH_FAILED; its user reads `text`.

@@ -128,8 +128,10 @@ class HostNetwork:
 
     def _remove(self, names: list[str]) -> None:
         removed = [self._endpoints.pop(name) for name in names if name in self._endpoints]
-        self._reconciler.remove(endpoint.device for endpoint in removed)
-        self._reconcile()
+        try:
+            self._reconciler.remove(endpoint.device for endpoint in removed)
+        finally:
+            self._reconcile()
 
     @staticmethod
     def _only_minor(name: str, problems: tuple[HostProblem, ...]) -> tuple[HostProblem, ...]:

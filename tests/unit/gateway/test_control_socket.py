@@ -18,6 +18,8 @@ async def handle(request: Mapping[str, Any]) -> Any:
             return request
         case {"request": "crash"}:
             raise ZeroDivisionError
+        case {"request": "unspeakable"}:
+            return {"answer": object()}
         case {"request": "wait"}:
             await trio.sleep(1)
             return "done"
@@ -68,6 +70,12 @@ async def test_a_fault_in_one_request_ends_neither_daemon_nor_socket(tmp_path: P
     async with serving(tmp_path / "socket"):
         with pytest.raises(ControlError, match="its log says how"):
             await trio.to_thread.run_sync(ask, tmp_path / "socket", {"request": "crash"})
+        assert await exchange(tmp_path / "socket", b'{"request": "echo"}\n')
+
+
+async def test_an_answer_that_json_cannot_hold_ends_neither_daemon_nor_socket(tmp_path: Path) -> None:
+    async with serving(tmp_path / "socket"):
+        assert not await exchange(tmp_path / "socket", b'{"request": "unspeakable"}\n')
         assert await exchange(tmp_path / "socket", b'{"request": "echo"}\n')
 
 

@@ -401,3 +401,14 @@ def test_a_refusal_waits_until_the_client_listens() -> None:
     link.run(10)
     assert any(isinstance(event, Closed) and "no shared cipher" in event.text for event in link.client_events)
     assert reasons(link) == [CloseReason.NO_COMMON_CIPHER]
+
+
+def test_a_changed_digest_is_for_new_clients_only() -> None:
+    ciphers = (Cipher.AES_256_CBC,)
+    link = Link(client_config(ciphers=("AES-256-CBC",)), config=server_config(data_ciphers=ciphers))
+    link.run(5)
+    assert link.server is not None
+    link.server.adopt(server_config(data_ciphers=ciphers, auth="SHA256"))
+    link.client.renegotiate(link.now)
+    link.run(5)
+    assert [event.key.auth for event in link.derived(link.server_events)] == ["SHA1", "SHA1"]
