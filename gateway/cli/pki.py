@@ -69,7 +69,7 @@ def server(
     name: NameArgument,
     directory: DirectoryOption = _DEFAULT_DIRECTORY,
     san: Annotated[
-        list[str] | None, typer.Option("--san", help="A DNS name or address of the gateway; may be repeated.")
+        list[str] | None, typer.Option("--san", help="A further DNS name or address of the gateway; may be repeated.")
     ] = None,
     days: DaysOption = None,
     key_type: KeyTypeOption = KeyType.ECDSA_P256,

@@ -127,9 +127,9 @@ class Authority:
         days: int | None = None,
         key_type: KeyType = KeyType.ECDSA_P256,
     ) -> IssuedCertificate:
-        """Issue a gateway's certificate; without `alternative_names` its name is one, where it can be."""
+        """Issue a gateway's certificate. Its name, where it can be one, is an alternative name besides those given."""
         check_name(name)
-        texts = alternative_names or ([name] if looks_like_host(name) else [])
+        texts = dict.fromkeys([name, *alternative_names] if looks_like_host(name) else alternative_names)
         subject = Subject(name, (), tuple(alternative_name(text) for text in texts))
         return self._issue(subject, Role.SERVER, days, key_type)
 

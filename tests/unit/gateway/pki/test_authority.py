@@ -177,8 +177,8 @@ def test_groups_are_organisational_units_without_repetitions(authority: Authorit
         ("my_server", [], None),
         (
             "server",
-            ["vpn.example.com", "*.vpn.example.com"],
-            [x509.DNSName("vpn.example.com"), x509.DNSName("*.vpn.example.com")],
+            ["vpn.example.com", "*.vpn.example.com", "server"],
+            [x509.DNSName("server"), x509.DNSName("vpn.example.com"), x509.DNSName("*.vpn.example.com")],
         ),
     ],
 )
