@@ -61,7 +61,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(
     epilog=examples(
-        "portway pki init && portway pki server vpn.example.com && portway pki client ana --group engineering",
+        "portway pki init && portway pki server server --san vpn.example.com && portway pki client ana",
         "portway check && portway serve",
         "portway profile ana --remote vpn.example.com > ana.ovpn",
     )

@@ -33,7 +33,7 @@ app = typer.Typer(
     """,
     epilog=examples(
         "portway pki init",
-        "portway pki server vpn.example.com",
+        "portway pki server server --san vpn.example.com",
         "portway pki client ana --group engineering --group sales",
         "portway pki revoke ana && portway reload",
     ),
@@ -76,7 +76,7 @@ def server(
 ) -> None:
     """Issue a gateway's certificate: NAME.crt and NAME.key.
 
-    NAME is best the DNS name that clients reach the gateway by.
+    Profiles have the client ask for NAME, whatever address it comes to; others may go by the alternative names.
     """
     with _authority(directory) as authority:
         issued = authority.issue_server(name, alternative_names=san or (), days=days, key_type=key_type)
