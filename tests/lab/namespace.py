@@ -93,15 +93,14 @@ class Namespace:
         """Everything that a gateway may have changed here: links, addresses, rules, routes, nftables, forwarding."""
         questions = (
             "ip -o -4 addr show",
-            "ip -br link show",
             "ip rule show",
             "ip -4 route show table all",
             "nft list ruleset",
             "sysctl -a --pattern ^net.ipv4.*forward",
         )
-        # How long an address is still good for counts down by itself.
-        answers = (self.run(*question.split()).stdout for question in questions)
-        return re.sub(r"valid_lft.*", "", "\n".join(answers))
+        answers = [self.run(*question.split()).stdout for question in questions]
+        # How long an address is still good for counts down by itself; whether a link has a carrier is not ours.
+        return re.sub(r"valid_lft.*| linkdown", "", "\n".join([*sorted(self.interfaces()), *answers]))
 
     def ping(self, address: str, *, within_s: float = 2, interface: str = "", size: int = 56) -> bool:
         """Whether an echo comes back; `size` octets of payload, in fragments where that is a lot."""
