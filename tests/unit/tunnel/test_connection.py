@@ -145,19 +145,6 @@ def test_key_ids_go_from_seven_to_one_and_old_keys_expire() -> None:
     assert expired == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
-def test_keys_that_follow_each_other_fast_are_all_accepted_until_their_ids_are_taken_again() -> None:
-    link = Link(client_config(), config=server_config(transition_window_s=3600))
-    link.run(5)
-    for _ in range(7):
-        link.client.renegotiate(link.now)
-        link.run(5)
-    assert not [event for event in link.server_events if isinstance(event, KeyExpired)]
-    link.client.renegotiate(link.now)
-    link.run(5)
-    ends = [event for event in link.server_events if isinstance(event, KeyExpired | KeyDerived)]
-    assert ends[-2:] == [KeyExpired(1), link.derived(link.server_events)[-1]]
-
-
 def test_the_server_renegotiates_by_its_own_clock() -> None:
     link = Link(client_config(), config=server_config(renegotiate_after_s=100))
     link.run(350)
@@ -228,21 +215,6 @@ def test_clients_that_cannot_be_served_are_told(changes: dict[str, object], reas
     assert reasons(link) == [reason]
     assert any(isinstance(event, Closed) and words in event.text for event in link.client_events)
     assert not link.derived(link.server_events)
-
-
-def test_a_refused_client_has_its_own_block_acknowledged_before_it_is_told() -> None:
-    """OpenVPN 3 drops a refusal that comes sooner, and asks on until it gives up."""
-    link = Link(client_config(ciphers=("BF-CBC",)))
-    heard: list[tuple[str, bool]] = []
-    take = link.client._message_received
-
-    def listen(message: str, now: float) -> None:
-        heard.append((message.partition(",")[0], link.client._keys[0].reliability.all_acknowledged))
-        take(message, now)
-
-    link.client._message_received = listen  # type: ignore[method-assign]
-    link.run(20)
-    assert heard == [("AUTH_FAILED", True)]
 
 
 def test_the_cbc_cipher_is_used_where_it_is_configured() -> None:
