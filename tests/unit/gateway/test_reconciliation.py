@@ -84,14 +84,14 @@ def test_a_new_server_certificate_serves_new_handshakes_and_renegotiations() -> 
     world = World()
     client = world.connect()
     pki().authority.issue_server("server-two")
-    before = world.endpoint._keeper.terms.config
+    before = world.endpoint._keeper.terms.config.tls
     adopt(
         world,
         make_spec(server_certificate=ServerCertificate(pki().read("server-two.crt"), pki().read("server-two.key"))),
     )
     assert client.established
     (session,) = world.endpoint.sessions.leased
-    assert session.connection._config is world.endpoint._keeper.terms.config is not before
+    assert session.connection._config.tls is world.endpoint._keeper.terms.config.tls is not before
     world.advance(2)
     client.connection.renegotiate(world.now)
     world.settle()
