@@ -1,0 +1,98 @@
+/* The peers of a plane, and finding them: by id, by inside address, by where they are.
+ *
+ * Control (one thread) adds, changes and removes; workers find and read. By id and by inside address they do so without a
+ * lock; a peer that they found stays valid until they are quiet (reclaim.h). What a worker changes in a peer is atomic, or
+ * under one of its two mutexes.
+ */
+#ifndef PORTWAY_PEERS_H
+#define PORTWAY_PEERS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "access.h"
+#include "data_key.h"
+#include "drops.h"
+#include "path.h"
+
+#define NO_PEER_ID 0xFFFFFFu
+#define KEY_IDS 8
+
+struct stream;
+
+/* What a peer has moved: inner packets and their octets (`tunnel.plane.Traffic`). Written by any worker. */
+struct traffic {
+    _Atomic uint64_t ingress_packets, ingress_octets, egress_packets, egress_octets;
+    struct drop_counters drops;
+};
+
+struct peer {
+    /* Fixed when made. */
+    uint32_t id;
+    uint32_t inside; /* host order */
+    uint16_t mss;    /* 0 leaves SYNs alone */
+    bool data_v2;
+    bool by_stream; /* it came by TCP: valid on its own stream only */
+    uint32_t ping_interval_ms, idle_timeout_ms;
+
+    /* Written by control, read by workers: release and acquire. */
+    _Atomic(struct access_table *) access;
+    _Atomic(struct data_key *) keys[KEY_IDS]; /* for opening, by key id */
+    _Atomic(struct data_key *) sending;       /* one of them, or NULL */
+    _Atomic(struct stream *) stream;          /* TCP, while it lasts */
+    _Atomic bool removed;                     /* control has unlinked it: whoever still holds it sends nothing more */
+
+    /* Held while packets are sealed and sent, so that they leave in the order of their ids, whichever worker sends: clients
+     * accept few that are late (64 by default). By workers only, for one batch. */
+    pthread_mutex_t sending_mutex;
+
+    /* Where it is. Under `path_mutex`, which is held for a copy of it. */
+    pthread_mutex_t path_mutex;
+    struct path path;
+
+    /* Written by workers. Times in ms of CLOCK_MONOTONIC. */
+    _Atomic uint64_t last_heard, last_sent;
+    _Atomic uint32_t moves; /* changes of address since the last tick */
+
+    /* Of the worker that keeps this peer's time, alone. */
+    bool idle_reported;
+    uint8_t worn_reported; /* a bit for each key id */
+
+    struct traffic traffic;
+
+    /* Of the table's, under its mutex. */
+    struct peer *next_by_path;
+};
+
+/* Just allocated, in no table. Access, keys and path are set by whoever makes it. NULL for lack of memory. */
+struct peer *peer_new(uint32_t id, uint32_t inside);
+/* Frees the peer, its keys included, not its access table. For `reclaim_later`. */
+void peer_free(void *peer);
+
+struct peer_table;
+
+/* For a client range: `network` in host order, `prefix` 8 to 30. NULL for lack of memory. */
+struct peer_table *peer_table_new(uint32_t network, unsigned prefix);
+/* Frees the peers in it as well: no worker may run any more. */
+void peer_table_free(struct peer_table *table);
+
+/* By control. 0, -EEXIST (id or inside address in use), -EINVAL (an id or address out of range), -ENOMEM. The path of a UDP peer
+ * becomes its own: another peer that had it is found by it no longer. */
+int peer_table_add(struct peer_table *table, struct peer *peer);
+/* By control: nobody finds it any more; sets `removed`. */
+void peer_table_remove(struct peer_table *table, struct peer *peer);
+
+/* By any thread. */
+struct peer *peer_by_id(struct peer_table *table, uint32_t id);
+struct peer *peer_by_inside(struct peer_table *table, uint32_t address);
+/* UDP peers only. Takes the table's mutex. */
+struct peer *peer_by_path(struct peer_table *table, const struct path *path);
+/* Move a UDP peer to another path; false when that is another peer's, or this one was removed. Takes both mutexes. */
+bool peer_move(struct peer_table *table, struct peer *peer, const struct path *path);
+/* A copy of where it is. */
+struct path peer_path(struct peer *peer);
+
+/* Every peer from `id` on: the first one found, or NULL. To walk over all without holding them up. */
+struct peer *peer_from(struct peer_table *table, uint32_t id);
+
+#endif

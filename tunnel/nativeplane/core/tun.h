@@ -1,0 +1,28 @@
+/* A TUN queue: frames in and out, with or without virtio headers. Knows no packets. */
+#ifndef PORTWAY_TUN_H
+#define PORTWAY_TUN_H
+
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#include "octets.h"
+
+#define LARGEST_FRAME (65535 + 10)
+
+struct tun_queue {
+    int fd;          /* non-blocking */
+    bool has_header; /* opened with IFF_VNET_HDR */
+    bool tso, uso;   /* what TUNSETOFFLOAD took */
+};
+
+/* Let the kernel hand us segments that are not cut yet (TUN_F_CSUM, TSO4, and USO4 since Linux 6.2), where `has_header` and `offload`;
+ * reads the flags of the device to learn whether there are headers. A descriptor that is no TUN device (a socket in tests) has
+ * none. 0 or negative errno. */
+int tun_prepare(struct tun_queue *queue, int fd, bool offload);
+
+/* One frame into `buffer`. Its size; 0 when there is none now; negative errno when the device is gone. */
+ssize_t tun_read(const struct tun_queue *queue, struct span buffer);
+/* One frame. 0, or negative errno: nothing was written. */
+int tun_write(const struct tun_queue *queue, const struct iovec *pieces, int count);
+
+#endif

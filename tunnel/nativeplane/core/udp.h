@@ -1,0 +1,57 @@
+/* UDP sockets: many datagrams per system call, both ways. Knows no packets. The C twin of tunnel/udp_offload.py, which has
+ * the facts about UDP_SEGMENT and UDP_GRO. */
+#ifndef PORTWAY_UDP_H
+#define PORTWAY_UDP_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "octets.h"
+#include "path.h"
+
+#define MOST_MESSAGES 64         /* that one recvmmsg gives */
+#define LARGEST_DATAGRAM 65535   /* and largest joined one */
+#define MOST_GSO_SEGMENTS 64
+#define MOST_GSO_OCTETS 65507
+
+struct udp_socket {
+    int fd;
+    int family;       /* AF_INET or AF_INET6 */
+    bool wants_local; /* it listens on a wildcard: answers name the address that the client sent to */
+    _Atomic bool gso; /* UDP_SEGMENT is in use; goes false when the egress device refuses (EIO), for all workers' sockets */
+    _Atomic uint64_t gso_refusals;
+};
+
+/* Set options of a bound socket: pktinfo where it listens on a wildcard, UDP_GRO and UDP_SEGMENT where `offload` and the kernel
+ * (5.12 for GRO) allow, buffers of 7 MB. 0 or negative errno. */
+int udp_prepare(struct udp_socket *socket, int fd, bool offload);
+
+/* Let the sockets of a reuseport group share the work by peer id: DATA_V2 goes to socket `peer id % count`, everything else by the
+ * kernel's hash. SO_ATTACH_REUSEPORT_CBPF on one socket of the group. 0 or negative errno. */
+int udp_steer_by_peer(int fd, unsigned count);
+
+/* One message: joined datagrams of `segment` octets each, the last may be shorter. */
+struct udp_message {
+    struct span data;
+    size_t segment;
+    struct path from;
+};
+
+struct udp_receiver; /* buffers for MOST_MESSAGES joined datagrams: 4 MB, of which the kernel touches what it fills */
+
+struct udp_receiver *udp_receiver_new(void);
+void udp_receiver_free(struct udp_receiver *receiver);
+
+/* Receive up to `most` messages, never waiting. The number of messages; 0 for none now; errors of earlier sends are passed over.
+ * What was received before is overwritten. */
+int udp_receive(struct udp_receiver *receiver, struct udp_socket *socket, unsigned most);
+/* The i-th of them. */
+const struct udp_message *udp_message(const struct udp_receiver *receiver, unsigned i);
+
+/* Datagrams for one address, back to back in memory, each `segment` long but the last, which may be shorter: `count` of them, at
+ * most MOST_GSO_SEGMENTS in at most MOST_GSO_OCTETS. One UDP_SEGMENT message, or sendmmsg one by one where that is off, refused,
+ * or does not fit the path's MTU (EINVAL, EMSGSIZE). Never waits. Returns how many the socket did not take. */
+unsigned udp_send(struct udp_socket *socket, const struct path *to, struct span datagrams, size_t segment, unsigned count);
+
+#endif
