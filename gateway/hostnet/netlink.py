@@ -241,11 +241,14 @@ class Netlink:
                 return await request()
 
         try:
+            self._runner.get_loop()  # made by the first request, of descriptors that may have run out
             return self._runner.run(bounded())
         except NetlinkError as error:
             raise KernelRefusedError(attempt, error.code) from error
         except TimeoutError as error:
             raise KernelRefusedError(attempt, errno.ETIMEDOUT) from error
+        except OSError as error:  # the socket's own: no descriptor left (EMFILE), an answer lost (ENOBUFS)
+            raise KernelRefusedError(attempt, error.errno or errno.EIO) from error
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class HostNetwork:
         self._endpoints[name] = endpoint
         try:
             return self._only_minor(name, self._reconcile())
-        except HostNetworkError:
+        except Exception:
             self._remove([name])
             raise
 
