@@ -14,14 +14,15 @@ from tunnel import (
     FrontDoor,
     FrontDoorKeys,
     KeyDirection,
+    PlaneSettings,
     ServerConfig,
     ServerKey,
     StaticKey,
+    StreamLimits,
     TlsServerContext,
     Transport,
     WearLimits,
 )
-from tunnel.pyplane import PlaneSettings, StreamLimits
 
 if TYPE_CHECKING:
     from policy import ControlChannel, EndpointSpec

@@ -3,7 +3,8 @@
     start    sockets and TUN device ▶ host network ▶ clients        (a failure undoes what was done, in reverse)
     stop     clients told ▶ host network ▶ sockets and TUN device
 
-An endpoint that fails of itself is put up again; the others do not notice.
+What ought to run and does not is down, and is tried again until it runs or nobody wants it any more: an endpoint that
+failed of itself, and one that a reload could not put up. The others do not notice.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from policy import GatewaySpec
 from tunnel import CloseReason, DataPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.connection_log import ConnectionLog
     from gateway.hostnet import HostProblem
     from policy import EndpointChange, EndpointSpec, HostFacts
-    from tunnel.pyplane import PlaneSettings
+    from tunnel import PlaneSettings
 
 __all__ = ["Fleet", "FleetError", "HostHold", "OpenPlane"]
 
 RESTART_PAUSE_S = 1.0
-"""Before an endpoint that failed is put up again; doubles up to `RESTART_PAUSE_MOST_S`."""
+"""Before an endpoint that is down is tried again; doubles up to `RESTART_PAUSE_MOST_S`."""
 RESTART_PAUSE_MOST_S = 60.0
 
 
@@ -80,8 +81,17 @@ class _Running:
     stopped: trio.Event = field(default_factory=trio.Event)
 
 
+@dataclass(slots=True, eq=False)
+class _Down:
+    """An endpoint that ought to run."""
+
+    terms: Terms
+    problem: str
+    """Why it does not."""
+
+
 class Fleet:
-    """All endpoints that run."""
+    """All endpoints that run, or ought to."""
 
     def __init__(
         self,
@@ -104,7 +114,7 @@ class Fleet:
         self.is_closed = False
         """Everything was taken down, for good."""
         self._running: dict[str, _Running] = {}
-        self._failed: dict[str, Terms] = {}
+        self._down: dict[str, _Down] = {}
         self._logger = structlog.get_logger("gateway")
 
     @property
@@ -115,8 +125,13 @@ class Fleet:
     @property
     def spec(self) -> GatewaySpec:
         """What runs, or will again."""
-        failed = (terms.spec for terms in self._failed.values())
-        return GatewaySpec((*(endpoint.spec for endpoint in self.endpoints), *failed))
+        down = (down.terms.spec for down in self._down.values())
+        return GatewaySpec((*(endpoint.spec for endpoint in self.endpoints), *down))
+
+    @property
+    def down(self) -> Mapping[str, str]:
+        """The endpoints that ought to run and do not, each with the sentence that says why."""
+        return {name: down.problem for name, down in self._down.items()}
 
     async def start(self, all_terms: Sequence[Terms]) -> None:
         """Put up endpoints, all or none of them: first everybody's sockets, then the host. Raises `FleetError`."""
@@ -135,9 +150,34 @@ class Fleet:
                     await self.stop(terms.spec.name, CloseReason.SHUTDOWN)
             raise
 
+    async def put_up(self, terms: Terms) -> None:
+        """Put up an endpoint; where that fails it is down, and tried again. Raises `FleetError` then, too."""
+        try:
+            await self.start([terms])
+        except FleetError as error:
+            self.keep_trying(terms, str(error))
+            raise
+
+    def keep_trying(self, terms: Terms, problem: str) -> None:
+        """Note that an endpoint is down, and try to put it up until that works."""
+        down = self._down[terms.spec.name] = _Down(terms, problem)
+        self._nursery.start_soon(self._put_up_again, down)
+
+    async def try_again(self, name: str) -> None:
+        """Try now to put up an endpoint that is down; nothing happens where it is not. Raises `FleetError`."""
+        down = self._down.pop(name, None)
+        if down is None:
+            return
+        try:
+            await self.start([down.terms])
+        except FleetError as error:
+            down.problem = str(error)
+            self._down[name] = down
+            raise
+
     async def stop(self, name: str, reason: CloseReason) -> None:
-        """Take an endpoint down, its clients told; nothing happens where it does not run."""
-        self._failed.pop(name, None)
+        """Take an endpoint down, its clients told, for good; nothing happens where it does not run."""
+        self._down.pop(name, None)
         running = self._running.pop(name, None)
         if running is None:
             return
@@ -151,7 +191,7 @@ class Fleet:
         """Take everything down, for good, once whatever is being changed is done."""
         async with self.changing, trio.open_nursery() as nursery:
             self.is_closed = True
-            self._failed.clear()
+            self._down.clear()
             for name in tuple(self._running):
                 nursery.start_soon(self.stop, name, CloseReason.SHUTDOWN)
 
@@ -159,7 +199,7 @@ class Fleet:
         """Apply a change that needs no restart. Raises `FleetError` where the host does not take its part."""
         running = self._running.get(change.new.name)
         if running is None:
-            self._failed[change.new.name] = terms
+            self._down[change.new.name].terms = terms
             return
         running.endpoint.adopt(change, terms)
         if change.host_changed:
@@ -175,16 +215,24 @@ class Fleet:
             raise FleetError(f"endpoint {terms.spec.name}: {error.strerror or error}") from error
 
     async def _start(self, terms: Terms, plane: OpenPlane) -> None:
-        device = Device(plane.device.name, plane.device.ifindex)
+        name = terms.spec.name
         try:
-            self._report(await self._host.add_endpoint(device, terms.spec))
+            await self._launch(terms, plane)
         except HostNetworkError as error:
-            raise FleetError(f"endpoint {terms.spec.name}: {error}") from error
-        endpoint = Endpoint(terms, plane, self._connection_log, node=self._node, refresh_s=self._refresh_s)
-        running = _Running(endpoint)
-        self._running[terms.spec.name] = running
+            raise FleetError(f"endpoint {name}: {error}") from error
+        except Exception as error:
+            self._logger.exception("endpoint cannot be started", endpoint=name)
+            raise FleetError(f"endpoint {name}: a fault in the gateway; its log says which") from error
+
+    async def _launch(self, terms: Terms, plane: OpenPlane) -> None:
+        """Give the endpoint its place on the host, and run it: from the one to the other nothing may fail."""
+        name = terms.spec.name
+        running = _Running(Endpoint(terms, plane, self._connection_log, node=self._node, refresh_s=self._refresh_s))
+        problems = await self._host.add_endpoint(Device(plane.device.name, plane.device.ifindex), terms.spec)
+        self._running[name] = running
         await self._nursery.start(self._run, running)
-        self._logger.info("endpoint started", endpoint=terms.spec.name, device=device.name)
+        self._report(problems)
+        self._logger.info("endpoint started", endpoint=name, device=plane.device.name)
 
     async def _run(self, running: _Running, *, task_status: trio.TaskStatus[None]) -> None:
         """Run an endpoint until it is stopped; put it up again if it fails."""
@@ -201,28 +249,25 @@ class Fleet:
         if failed and self._running.get(name) is running:
             del self._running[name]
             running.endpoint.end_all(CloseReason.INTERNAL_ERROR, "the endpoint failed and is put up again")
-            self._failed[name] = running.endpoint.terms
+            down = self._down[name] = _Down(running.endpoint.terms, f"endpoint {name}: it failed; the log says how")
             await self._take_off_host(name)
-            self._nursery.start_soon(self._put_up_again, name)
+            self._nursery.start_soon(self._put_up_again, down)
 
-    async def _put_up_again(self, name: str) -> None:
+    async def _put_up_again(self, down: _Down) -> None:
         """Try until it works, or until a change of the configuration has taken the endpoint away."""
-        pause_s = RESTART_PAUSE_S
-        while name in self._failed:
+        name, pause_s = down.terms.spec.name, RESTART_PAUSE_S
+        while self._down.get(name) is down:
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, RESTART_PAUSE_MOST_S)
             async with self.changing:
-                await self._try_again(name)
+                if self._down.get(name) is down:
+                    await self._try_again_or_complain(name)
 
-    async def _try_again(self, name: str) -> None:
-        terms = self._failed.pop(name, None)
-        if terms is None:
-            return
+    async def _try_again_or_complain(self, name: str) -> None:
         try:
-            await self.start([terms])
+            await self.try_again(name)
         except FleetError as error:
             self._logger.error("endpoint cannot be put up again", endpoint=name, error=str(error))  # noqa: TRY400 - its sentence is enough
-            self._failed[name] = terms
 
     async def _take_off_host(self, name: str) -> None:
         try:

@@ -27,6 +27,7 @@ from tunnel.events import (
 from tunnel.front_door import Admission, FrontDoor, FrontDoorKeys, Ignored, IgnoreReason, Reply
 from tunnel.negotiation import Negotiated
 from tunnel.plane import AccessTable, DataPlane, Path, Peer, PlaneEvents, Traffic, Transport
+from tunnel.plane_settings import PlaneSettings, StreamLimits
 from tunnel.push import PushSettings
 from tunnel.static_key import KeyDirection, StaticKey, build_static_key, generate_static_key, parse_static_key
 from tunnel.tls import TlsServerContext
@@ -66,12 +67,14 @@ __all__ = [
     "Path",
     "Peer",
     "PlaneEvents",
+    "PlaneSettings",
     "PushSettings",
     "Reply",
     "ServerConfig",
     "ServerConnection",
     "ServerKey",
     "StaticKey",
+    "StreamLimits",
     "TlsServerContext",
     "Traffic",
     "Transport",

@@ -19,12 +19,12 @@ from tunnel.pyplane.counters import DropCounters
 from tunnel.pyplane.egress import Egress
 from tunnel.pyplane.ingress import Ingress
 from tunnel.pyplane.peers import PeerState, PeerTable
-from tunnel.pyplane.sockets import open_listener, open_udp
 from tunnel.pyplane.tcp_side import TcpSide
 from tunnel.pyplane.timers import run_timers
 from tunnel.pyplane.tun_side import TunSide
 from tunnel.pyplane.udp_address import UdpAddresses
 from tunnel.pyplane.udp_side import UdpSide
+from tunnel.sockets import open_listener, open_udp
 from tunnel.tun import TunDevice, open_tun
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tunnel.data_keys import DataKey
     from tunnel.plane import AccessTable, Drop, Path, Peer, PlaneEvents, Traffic
-    from tunnel.pyplane.settings import PlaneSettings
+    from tunnel.plane_settings import PlaneSettings
 
 __all__ = ["PythonDataPlane"]
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tunnel.plane import Path
+    from tunnel.plane_settings import StreamLimits
     from tunnel.pyplane.peers import PeerState
-    from tunnel.pyplane.settings import StreamLimits
 
 __all__ = ["Stream"]
 

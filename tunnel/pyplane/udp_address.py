@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final
 
+from tunnel.address_text import MAPPED_TEXT, host_text, to_octets, to_text
 from tunnel.plane import Path, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv4Address
+    from ipaddress import IPv4Address, IPv6Address
 
 __all__ = ["ANCILLARY_SIZE", "Ancillary", "SocketAddress", "Source", "UdpAddresses"]
 
@@ -30,7 +30,6 @@ ANCILLARY_SIZE: Final = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
 """Room for the larger address message and the segment size of `UDP_GRO`."""
 
 _IP_PKTINFO: Final = 8
-_MAPPED: Final = "::ffff:"
 _pack_info4 = struct.Struct("=I4s4x").pack
 _pack_info6 = struct.Struct("=16sI").pack
 
@@ -76,10 +75,10 @@ class UdpAddresses:
     def path_of(self, source: Source) -> Path:
         """A source as control knows it: IPv4 clients of an IPv6 socket look like IPv4 clients."""
         address, local = source
-        host = address[0].removeprefix(_MAPPED) if "." in address[0] else address[0]
+        host = host_text(address[0])
         if len(address) == 4 and address[3] and "%" not in host:
             host = f"{host}%{address[3]}"
-        return Path(Transport.UDP, remote=(host, address[1]), local=self._local_text(local))
+        return Path(Transport.UDP, remote=(host, address[1]), local=to_text(local) if local else str(self._listen))
 
     def source_of(self, path: Path) -> Source:
         """The source that `path_of` made this path of."""
@@ -88,21 +87,12 @@ class UdpAddresses:
         if self._listen.version == 4:
             return (host, port), local
         if ":" not in host:
-            host = _MAPPED + host
+            host = MAPPED_TEXT + host
         host, _, scope = host.partition("%")
         return (host, port, 0, int(scope or 0)), local
-
-    def _local_text(self, local: bytes) -> str:
-        if not local:
-            return str(self._listen)
-        if len(local) == 4:
-            return socket.inet_ntoa(local)
-        address = IPv6Address(local)
-        return str(address.ipv4_mapped or address)
 
     def _local_octets(self, local: str) -> bytes:
         if not self._wildcard or not local or local == str(self._listen):
             return b""
-        if self._listen.version == 4:
-            return socket.inet_aton(local)
-        return IPv6Address(local if ":" in local else _MAPPED + local).packed
+        octets = to_octets(local)
+        return octets[12:] if self._listen.version == 4 else octets

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from policy import EndpointSpec
     from tunnel.plane import PlaneEvents
-    from tunnel.pyplane import PlaneSettings
+    from tunnel.plane_settings import PlaneSettings
 
 
 @dataclass

@@ -22,7 +22,7 @@ from tests.lab.config import build_toml, gateway_config, rule
 from tests.unit.gateway.fleet_world import FakeHost, OpenFakePlane
 from tests.unit.gateway.test_reload import main, other
 from tests.unit.gateway.world import pki
-from tunnel.pyplane import PlaneSettings
+from tunnel.plane_settings import PlaneSettings
 
 
 class RecordingHost(FakeHost):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from tunnel.pyplane import PlaneSettings
+    from tunnel.plane_settings import PlaneSettings
 
 
 def open_python_plane(chosen: PlaneSettings, device: socket.socket) -> tuple[PythonDataPlane, int]:

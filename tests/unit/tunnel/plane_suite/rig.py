@@ -15,7 +15,7 @@ import trio
 from tunnel.data_channel import OpeningKey, SealingKey, opening_key, sealing_key
 from tunnel.data_keys import Cipher, DataKey, split_key_block
 from tunnel.plane import AccessTable, Drop, Path, Peer, Transport, Verdict
-from tunnel.pyplane import PlaneSettings
+from tunnel.plane_settings import PlaneSettings
 from tunnel.stream_framing import StreamFramer, frame
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import trio
 
 from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, Rig, inner
 from tunnel.plane import Drop, Path, Transport
-from tunnel.pyplane import StreamLimits
+from tunnel.plane_settings import StreamLimits
 from tunnel.stream_framing import frame
 
 if TYPE_CHECKING:

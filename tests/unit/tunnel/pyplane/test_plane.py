@@ -15,7 +15,7 @@ from tunnel.tun import TunDevice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tunnel.pyplane import PlaneSettings
+    from tunnel.plane_settings import PlaneSettings
 
 KINDS = {Transport.UDP: socket.SOCK_DGRAM, Transport.TCP: socket.SOCK_STREAM}
 

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tunnel.plane import Path, Transport
-from tunnel.pyplane.settings import StreamLimits
+from tunnel.plane_settings import StreamLimits
 from tunnel.pyplane.streams import Stream
 
 MUCH = [bytes(10_000)] * 100

@@ -46,6 +46,8 @@ class PlaneSettings:
     """The client range: its broadcast address is no destination."""
     gateway: IPv4Address
     """The gateway's own address inside the tunnel."""
+    workers: int = 1
+    """Threads that move packets, for a plane that has threads: one for each core is best."""
     mtu: int = 1500
     """Largest inner packet, in octets."""
     device_name: str = "portway%d"
