@@ -109,6 +109,7 @@ class ControlRequests:
         return {
             **self._facts(),
             "endpoints": [describe_endpoint(endpoint, now) for endpoint in self._fleet.endpoints],
+            "down": dict(self._fleet.down),
             "connection_log": describe_connection_log(self._connection_log),
         }
 

@@ -19,7 +19,7 @@ from policy import Severity, compare, validate
 from tunnel import CloseReason, LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Sequence
     from pathlib import Path
 
     from gateway.config import Config, GatewaySettings
@@ -88,10 +88,12 @@ class Reconciler:
                 raise ConfigRefused(tuple(str(problem) for problem in error.problems)) from error
             terms = await prepare(config.spec, self._host)
             change = compare(self._fleet.spec, config.spec)
+            was_down = frozenset(self._fleet.down)
             failures = await self._apply(change, terms)
             if failures:
                 raise FleetError("\n".join(failures))
-            return (*_describe(change), *self._describe_settings(config.settings))
+            revived = [endpoint.spec.name for endpoint in self._fleet.endpoints if endpoint.spec.name in was_down]
+            return (*_describe(change, revived), *self._describe_settings(config.settings))
 
     async def _apply(self, change: GatewayChange, terms: dict[str, Terms]) -> list[str]:
         """Take down before putting up: a new endpoint may want an old one's port or range."""
@@ -104,17 +106,21 @@ class Reconciler:
         for changed in change.changed:
             if changed not in restarted:
                 failures += await _failures(self._fleet.adopt(changed, terms[changed.new.name]))
+        for name in self._fleet.down:
+            failures += await _failures(self._fleet.try_again(name))
         for changed in restarted:
             failures += await self._start_or_go_back(changed, terms[changed.new.name])
         for endpoint in change.added:
-            failures += await _failures(self._fleet.start([terms[endpoint.name]]))
+            failures += await _failures(self._fleet.put_up(terms[endpoint.name]))
         return failures
 
     async def _start_or_go_back(self, changed: EndpointChange, terms: Terms) -> list[str]:
-        """Put up an endpoint with its new sockets; with the old ones where that fails."""
+        """Put up an endpoint with its new sockets; with the old ones where that fails; at last with the new ones."""
         failures = await _failures(self._fleet.start([terms]))
         if failures:
             failures += await _failures(self._fleet.start([Terms.of(changed.old)]))
+        if len(failures) > 1:
+            self._fleet.keep_trying(terms, failures[0])
         return failures
 
     def _describe_settings(self, settings: GatewaySettings) -> tuple[str, ...]:
@@ -132,9 +138,9 @@ async def _failures(work: Awaitable[None]) -> list[str]:
     return []
 
 
-def _describe(change: GatewayChange) -> Iterator[str]:
-    """What a change did, in sentences."""
-    if change.is_empty:
+def _describe(change: GatewayChange, revived: Sequence[str]) -> Iterator[str]:
+    """What a reload did, in sentences; `revived` are endpoints that were down before."""
+    if change.is_empty and not revived:
         yield "Nothing has changed."
     for endpoint in change.removed:
         yield f"Endpoint {endpoint.name} was removed."
@@ -145,3 +151,5 @@ def _describe(change: GatewayChange) -> Iterator[str]:
         yield f"Endpoint {changed.new.name} was {how} {fields}.{ending}"
     for endpoint in change.added:
         yield f"Endpoint {endpoint.name} was added."
+    for name in revived:
+        yield f"Endpoint {name} was down, and runs again."

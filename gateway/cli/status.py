@@ -20,8 +20,8 @@ def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption =
     """Say how the gateway is.
 
     For each endpoint: where it listens, how many clients and handshakes it has, how many addresses are in use, packets
-    dropped by cause, and when its certificates and revocation lists end. Then the connection log's sinks, with what
-    they have lost, and what became of the last reload.
+    dropped by cause, and when its certificates and revocation lists end. Then the endpoints that ought to run and do
+    not, the connection log's sinks, with what they have lost, and what became of the last reload.
     """
     document = ask_daemon(config, socket, {"request": "status"})
     if json:
@@ -36,6 +36,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield f"Portway {document['version']} on {document['node']}, process {document['process_id']}, up {up}"
     for endpoint in document["endpoints"]:
         yield from _endpoint_lines(endpoint)
+    for problem in document["down"].values():
+        yield f"{problem} (down, and tried again until it works)"
     for sink in document["connection_log"]:
         lost = f", {sink['lost']} records lost" if sink["lost"] else ""
         failing = f", failing: {sink['failing']}" if sink["failing"] else ""

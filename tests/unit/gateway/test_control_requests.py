@@ -8,6 +8,7 @@ import pytest
 from gateway.control_requests import ControlRequests
 from gateway.control_socket import ControlError
 from gateway.endpoint_settings import Terms
+from gateway.fleet import FleetError
 from gateway.reload import ConfigRefused
 from tests.unit.gateway.fleet_world import FleetWorld, fleet_world
 from tests.unit.gateway.world import World, make_spec, pki
@@ -51,6 +52,15 @@ async def test_status_tells_of_endpoints_pool_drops_and_ends() -> None:
     assert endpoint["drops"] == {"no-rule": 3}
     assert endpoint["listeners"] == ["udp 0.0.0.0 port 443", "tcp 0.0.0.0 port 443"]
     assert {expiry["urgency"] for expiry in endpoint["expiries"]} == {"none"}
+
+
+async def test_status_tells_what_ought_to_run_and_does_not() -> None:
+    async with serving() as (requests, _, fleet):
+        fleet.taken_ports = {444}
+        with pytest.raises(FleetError):
+            await fleet.fleet.put_up(Terms.of(make_spec(name="other", vpn_port=444)))
+        status = await ask(requests, request="status")
+    assert status["down"] == {"other": "endpoint other: port 444 is taken"}
 
 
 async def test_connections_lists_who_is_connected() -> None:

@@ -8,7 +8,7 @@ import trio.testing
 from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
 from policy import EndpointSpec, GatewaySpec, compare
-from tests.unit.gateway.fleet_world import fleet_world
+from tests.unit.gateway.fleet_world import OpenFakePlane, fleet_world
 from tests.unit.gateway.world import make_spec
 from tunnel.events import CloseReason
 
@@ -41,6 +41,32 @@ async def test_a_host_that_refuses_leaves_nothing_behind(autojump_clock: trio.te
         assert world.running == []
         assert not any(plane.is_open for plane in world.planes)
         assert world.book[-2:] == ["remove main", "close 443"]
+
+
+async def test_an_endpoint_that_cannot_be_made_is_not_left_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.fleet.Endpoint", lambda *_, **__: 1 // 0)
+    async with fleet_world() as world:
+        with pytest.raises(FleetError, match="endpoint main: a fault in the gateway"):
+            await world.fleet.start([Terms.of(make_spec())])
+        assert world.book.count("add main") == world.book.count("remove main")
+        assert not world.planes[0].is_open
+
+
+async def test_an_endpoint_that_fails_before_it_has_begun_is_not_left_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError("a bug in the plane")
+
+    monkeypatch.setattr(OpenFakePlane, "run", fail)
+    async with fleet_world() as world:
+        with pytest.raises(FleetError, match="endpoint main: a fault in the gateway"):
+            await world.fleet.put_up(Terms.of(make_spec()))
+        assert world.book == ["open 443", "add main", "remove main", "close 443"]
+        monkeypatch.undo()
+        await trio.sleep(2)
+        assert world.running == ["main"]
 
 
 async def test_stopping_goes_in_reverse() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.config import load_config
 from gateway.fleet import FleetError
@@ -133,8 +134,59 @@ async def test_a_new_endpoint_that_cannot_be_put_up_does_not_hinder_the_rest(tmp
         assert gateway.world.fleet.spec.endpoints[0].authorization_rules[0].group is None
         gateway.world.taken_ports = set()
         assert await gateway.reload(main(authorization_rule=[rule("10.20.0.0/24")]), other()) == (
-            "Endpoint other was added.",
+            "Endpoint other was down, and runs again.",
         )
+
+
+async def test_an_endpoint_that_could_not_be_put_up_comes_by_itself_when_it_can(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(tmp_path, main()) as gateway:
+        gateway.world.taken_ports = {444}
+        with pytest.raises(FleetError, match="port 444 is taken"):
+            await gateway.reload(main(), other())
+        gateway.world.taken_ports = set()
+        await trio.sleep(2)
+        assert gateway.world.running == ["main", "other"]
+
+
+async def test_a_restart_whose_new_and_old_form_both_fail_is_tried_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(tmp_path, main()) as gateway:
+        gateway.world.taken_ports = {443, 1443}
+        with pytest.raises(FleetError, match="port 1443 is taken\nendpoint main: port 443 is taken"):
+            await gateway.reload(main(vpn_port=1443))
+        assert gateway.world.fleet.down == {"main": "endpoint main: port 1443 is taken"}
+        gateway.world.taken_ports = {443}
+        await trio.sleep(2)
+        assert gateway.world.running == ["main"]
+        assert gateway.world.fleet.spec.endpoints[0].vpn_port == 1443
+        assert gateway.world.fleet.down == {}
+
+
+async def test_a_reload_tries_what_is_down_at_once_and_says_whether_it_came(tmp_path: Path) -> None:
+    async with running(tmp_path, main()) as gateway:
+        gateway.world.taken_ports = {443, 1443}
+        for _ in range(2):
+            with pytest.raises(FleetError, match="port 1443 is taken"):
+                await gateway.reload(main(vpn_port=1443))
+        gateway.world.taken_ports = set()
+        assert await gateway.reload(main(vpn_port=1443)) == ("Endpoint main was down, and runs again.",)
+        assert gateway.world.running == ["main"]
+
+
+async def test_an_endpoint_that_is_down_and_no_longer_wanted_stays_down(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(tmp_path, main()) as gateway:
+        gateway.world.taken_ports = {444}
+        with pytest.raises(FleetError):
+            await gateway.reload(main(), other())
+        await gateway.reload(main())
+        gateway.world.taken_ports = set()
+        await trio.sleep(200)
+        assert gateway.world.running == ["main"]
 
 
 async def test_what_openssl_does_not_take_is_refused_before_anything_is_touched(tmp_path: Path) -> None:

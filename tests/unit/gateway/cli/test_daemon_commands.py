@@ -49,6 +49,7 @@ STATUS = {
             "expiries": [{"what": "server certificate (CN=server)", "days_left": 3, "urgency": "soon"}],
         }
     ],
+    "down": {"other": "endpoint other: port 444 is taken"},
     "connection_log": [{"sink": "journal", "queued": 2, "lost": 9, "failing": "No space left"}],
 }
 
@@ -114,6 +115,7 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
         "no-rule 4",
         "wrong-control-key 5",
         "ends in 3 days  (SOON)",
+        "endpoint other: port 444 is taken (down, and tried again until it works)",
         "9 records lost, failing: No space left",
         "host network: eth1 is not there",
         "refused",
