@@ -53,10 +53,10 @@ struct peer {
     /* Written by workers. Times in ms of CLOCK_MONOTONIC. */
     _Atomic uint64_t last_heard, last_sent;
     _Atomic uint32_t moves; /* changes of address since the last tick */
+    _Atomic uint8_t worn_reported; /* a bit for each key id; control clears it with a new key */
 
     /* Of the worker that keeps this peer's time, alone. */
     bool idle_reported;
-    uint8_t worn_reported; /* a bit for each key id */
 
     struct traffic traffic;
 

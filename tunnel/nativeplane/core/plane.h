@@ -11,6 +11,7 @@
 #include "drops.h"
 #include "events.h"
 #include "path.h"
+#include "peers.h"
 #include "stream.h"
 
 #define MOST_WORKERS 64
@@ -61,9 +62,17 @@ int plane_drop_key(struct plane *plane, uint32_t id, uint8_t key_id);
 int plane_set_access(struct plane *plane, uint32_t id, struct access_table *access);
 int plane_traffic(struct plane *plane, uint32_t id, struct traffic_totals *moved);
 void plane_drops(struct plane *plane, uint64_t drops[DROP_CAUSES]);
-/* Where a peer is now, which key ids it has (a bit each), under which it is sent to (-1: none). */
-int plane_peer_state(struct plane *plane, uint32_t id, struct path *path, uint8_t *key_ids, int *sending);
-int plane_key_progress(struct plane *plane, uint32_t id, uint8_t key_id, struct key_progress *progress);
+/* A peer as another plane may go on with it: exact, since nobody uses it any more. */
+struct frozen_peer {
+    struct path path;
+    uint8_t key_ids; /* a bit for each that it has */
+    int sending;     /* the key id under which it was sent to; -1: none */
+    struct traffic_totals moved;
+    struct key_progress progress[KEY_IDS];
+};
+/* Take a peer out, like plane_remove_peer, and say where it and its keys stand. Waits until the workers' current batches have
+ * ended: a packet id that is used after this would be used twice. */
+int plane_freeze_peer(struct plane *plane, uint32_t id, struct frozen_peer *frozen);
 
 /* An access table that control has released for the last time goes when no worker reads it any more. */
 void plane_release_access(struct plane *plane, struct access_table *access);
