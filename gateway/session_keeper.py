@@ -138,7 +138,8 @@ class SessionKeeper:
         """Begin sessions, and renegotiate those that live, by these terms from now on."""
         self.terms = terms
         for session in self.sessions:
-            session.connection.adopt(terms.config)
+            session.connection.adopt(terms.config, self._now())
+            self.timers.set(session, session.next_moment())
 
     async def wait_empty(self) -> None:
         """Wait until there is no session any more."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunnel.control_messages import MessageReader, build_message
@@ -44,18 +45,16 @@ MIN_RENEGOTIATION_GAP_S = 1.0
 """A peer that asks for a new key more often than this is left waiting: each costs a TLS handshake."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """How long things may take, in seconds."""
 
-    __slots__ = ("handshake_timeout_s", "renegotiate_after_s", "transition_window_s")
-
-    def __init__(
-        self, *, handshake_timeout_s: float = 60, renegotiate_after_s: float = 0, transition_window_s: float = 3600
-    ) -> None:
-        """OpenVPN's `hand-window`, `reneg-sec` (0: left to the peer) and `tran-window`."""
-        self.handshake_timeout_s = handshake_timeout_s
-        self.renegotiate_after_s = renegotiate_after_s
-        self.transition_window_s = transition_window_s
+    handshake_timeout_s: float = 60
+    """OpenVPN's `hand-window`."""
+    renegotiate_after_s: float = 0
+    """OpenVPN's `reneg-sec`; 0 leaves renegotiation to the peer."""
+    transition_window_s: float = 3600
+    """OpenVPN's `tran-window`."""
 
 
 class Association(ABC):
@@ -87,6 +86,8 @@ class Association(ABC):
         self._messages = MessageReader()
         self._events: deque[Event] = deque()
         self._expiries: dict[int, float] = {}
+        self._active_since = now
+        """When the newest key became active; without meaning before that."""
         self._renegotiate_at: float | None = None
         self._next_renegotiation_allowed = now
         self._closing: Closed | None = None
@@ -284,8 +285,20 @@ class Association(ABC):
                 # Those retired earlier stay too: OpenVPN 3 sends under its old key for up to a minute, while keys
                 # that wear out may follow each other faster. Eight key ids bound how many there can be.
                 self._expiries[key_id] = now + self._timing.transition_window_s
-        if self._timing.renegotiate_after_s:
-            self._renegotiate_at = now + self._timing.renegotiate_after_s
+        self._active_since = now
+        self._schedule_renegotiation(now)
+
+    def _adopt_timing(self, timing: Timing, *, earliest_renegotiation: float) -> None:
+        """Live by these times from now on, as if they had held since the present key became active."""
+        grown = timing.transition_window_s - self._timing.transition_window_s
+        self._expiries = {key_id: at + grown for key_id, at in self._expiries.items()}
+        self._timing = timing
+        if self._is_settled() and self._closing is None:
+            self._schedule_renegotiation(earliest_renegotiation)
+
+    def _schedule_renegotiation(self, earliest: float) -> None:
+        after_s = self._timing.renegotiate_after_s
+        self._renegotiate_at = max(self._active_since + after_s, earliest) if after_s else None
 
     def _expire_keys(self, now: float) -> None:
         for key_id in [key_id for key_id, at in self._expiries.items() if now >= at]:

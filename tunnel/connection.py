@@ -87,15 +87,11 @@ class ServerConnection(Association):
         The renegotiation time is shortened by up to a tenth at random, as OpenVPN does, so that the keys of many
         clients do not fall due together.
         """
-        shortened = config.renegotiate_after_s * (1 - random_bytes(1)[0] / 2550)
+        self._shortening = random_bytes(1)[0] / 2550
         super().__init__(
             wrap=admission.wrap,
             session_id=admission.session_id,
-            timing=Timing(
-                handshake_timeout_s=config.handshake_timeout_s,
-                renegotiate_after_s=shortened,
-                transition_window_s=config.transition_window_s,
-            ),
+            timing=_timing(config, self._shortening),
             reliable_transport=reliable_transport,
             now=now,
             unix_time=unix_time,
@@ -148,12 +144,16 @@ class ServerConnection(Association):
         self._push_reply = build_push_reply(push, negotiated, self.peer_info, datagrams=not self._reliable_transport)
         self._confirm(key, now)
 
-    def adopt(self, config: ServerConfig) -> None:
+    def adopt(self, config: ServerConfig, now: float) -> None:
         """Renegotiate by this configuration from now on; what was negotiated with the client stays.
 
-        Its digest stays as well: a client's `auth` is in its profile and cannot be changed by the gateway.
+        Its digest stays as well: a client's `auth` is in its profile and cannot be changed by the gateway. A key that
+        is too old by the new times is renegotiated within a tenth of them, so that not all clients begin at once.
         """
         self._config = dataclasses.replace(config, auth=self._config.auth)
+        timing = _timing(config, self._shortening)
+        if timing != self._timing:
+            self._adopt_timing(timing, earliest_renegotiation=now + self._shortening * config.renegotiate_after_s)
 
     def refuse(self, reason: CloseReason, text: str, now: float) -> None:
         """Turn the client away with AUTH_FAILED; its user reads `text`.
@@ -275,3 +275,12 @@ class ServerConnection(Association):
         super()._activate(key, now)
         if key.key_id == 0:
             self._events.append(Established())
+
+
+def _timing(config: ServerConfig, shortening: float) -> Timing:
+    """The times of a connection, with its share of the renegotiation time taken off."""
+    return Timing(
+        handshake_timeout_s=config.handshake_timeout_s,
+        renegotiate_after_s=config.renegotiate_after_s * (1 - shortening),
+        transition_window_s=config.transition_window_s,
+    )

@@ -100,6 +100,15 @@ def test_a_new_server_certificate_serves_new_handshakes_and_renegotiations() -> 
     assert subjects == ["CN=server-two"]
 
 
+def test_a_changed_renegotiation_time_reaches_live_sessions() -> None:
+    world = World()
+    world.connect()
+    spec = make_spec()
+    adopt(world, replace(spec, data_channel=replace(spec.data_channel, renegotiate_after_s=300)))
+    world.advance(301)
+    assert world.plane.peers[0].active == 1
+
+
 def test_new_limits_bind_the_next_client() -> None:
     world = World()
     world.connect()

@@ -380,7 +380,53 @@ def test_a_changed_digest_is_for_new_clients_only() -> None:
     link = Link(client_config(ciphers=("AES-256-CBC",)), config=server_config(data_ciphers=ciphers))
     link.run(5)
     assert link.server is not None
-    link.server.adopt(server_config(data_ciphers=ciphers, auth="SHA256"))
+    link.server.adopt(server_config(data_ciphers=ciphers, auth="SHA256"), link.now)
     link.client.renegotiate(link.now)
     link.run(5)
     assert [event.key.auth for event in link.derived(link.server_events)] == ["SHA1", "SHA1"]
+
+
+@pytest.mark.parametrize(("before_s", "after_s"), [(0, 100), (1000, 100), (100, 200)])
+def test_changed_renegotiation_times_hold_for_keys_that_are_in_use(before_s: float, after_s: float) -> None:
+    link = Link(client_config(), config=server_config(renegotiate_after_s=before_s))
+    link.run(50)
+    assert link.server is not None
+    link.server.adopt(server_config(renegotiate_after_s=after_s), link.now)
+    link.run(0.9 * after_s - 51)
+    assert link.activated(link.server_events) == [0]
+    link.run(0.1 * after_s + 2)
+    assert link.activated(link.server_events) == [0, 1]
+
+
+def test_a_key_that_changed_times_make_too_old_is_renegotiated_soon_but_not_with_all_others_at_once() -> None:
+    moments = set()
+    for shortening in (0, 255):
+        link = Link(client_config(), config=server_config(renegotiate_after_s=1000))
+        link.run(500)
+        assert link.server is not None
+        link.server._shortening = shortening / 2550
+        link.server.adopt(server_config(renegotiate_after_s=100), link.now)
+        moments.add(link.server.get_timer())
+    assert moments == {500 + 100, 510 + 100}
+
+
+def test_renegotiation_that_is_switched_off_is_off_for_keys_that_are_in_use() -> None:
+    link = Link(client_config(), config=server_config(renegotiate_after_s=100))
+    link.run(50)
+    assert link.server is not None
+    link.server.adopt(server_config(renegotiate_after_s=0), link.now)
+    link.run(500)
+    assert link.activated(link.server_events) == [0]
+
+
+def test_a_changed_transition_window_holds_for_keys_that_are_retired_already() -> None:
+    link = Link(client_config(), config=server_config(transition_window_s=1000))
+    link.run(5)
+    link.client.renegotiate(link.now)
+    link.run(5)
+    assert link.server is not None
+    link.server.adopt(server_config(transition_window_s=20), link.now)
+    link.run(10)
+    assert KeyExpired(0) not in link.server_events
+    link.run(10)
+    assert KeyExpired(0) in link.server_events
