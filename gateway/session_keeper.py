@@ -152,6 +152,8 @@ class SessionKeeper:
         now = self._now()
         with self._contained(session):
             self._take_events(session, now)
+            if session.connection.closing is not None:
+                self._conclude(session, session.connection.closing)
             packets = session.connection.packets_to_send(now)
             if packets:
                 self._plane.send_control(session.path, packets)
@@ -205,11 +207,8 @@ class SessionKeeper:
                 self._establish(session, now)
             case ExitRequested():
                 self._finish(session, CloseReason.CLIENT_EXIT, "the client left")
-            case Closed(reason, text):
-                refused = session.connection.refused_certificate
-                if refused is not None and session.identity is None:
-                    session.identity = self._authorizer.claimed(refused)
-                self._finish(session, reason, text)
+            case Closed() as closed:
+                self._conclude(session, closed)
                 self._forget(session)
 
     def _authenticate(self, session: Session, event: AuthenticationRequested, now: float) -> None:
@@ -289,6 +288,13 @@ class SessionKeeper:
             self._log.connected(session)
 
     # The end
+
+    def _conclude(self, session: Session, closed: Closed) -> None:
+        """The connection ends, or has begun to: whatever its client still hears, it has nothing any more."""
+        refused = session.connection.refused_certificate
+        if refused is not None and session.identity is None:
+            session.identity = self._authorizer.claimed(refused)
+        self._finish(session, closed.reason, closed.text)
 
     def _finish(self, session: Session, reason: CloseReason, text: str) -> None:
         """Take everything back and write the last record, once; the connection may still have something to say."""

@@ -169,6 +169,11 @@ class Association(ABC):
         return self._closed
 
     @property
+    def closing(self) -> Closed | None:
+        """How it is about to end, from the first moment that it is: only what was said before is still repeated."""
+        return self._closing
+
+    @property
     def tls_version(self) -> str | None:
         """TLSv1.2 or TLSv1.3 once TLS is up."""
         key = self._keys.get(self._newest)

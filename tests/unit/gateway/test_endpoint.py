@@ -281,6 +281,26 @@ def test_a_client_that_says_exit_is_gone_at_once() -> None:
     assert len(world.endpoint.sessions) == 0
 
 
+@pytest.mark.parametrize("stream", [0, 7])
+def test_a_client_that_breaks_the_protocol_has_nothing_from_that_moment_on(stream: int) -> None:
+    world = World()
+    client = world.connect(stream=stream)
+    client.connection._keys[0].tls.write(b"A" * 8192)  # a message without an end
+    packets = client.connection.packets_to_send(world.now)
+    while packets:  # it acknowledges nothing of what it is told
+        for packet in packets:
+            world.endpoint.control_received(client.path, packet)
+        for packet in world.plane.sent.pop(client.path, []):
+            client.connection.receive_packet(packet, world.now)
+        packets = client.connection.packets_to_send(world.now) if world.plane.peers else []
+    assert world.log.told == [SUCCESS, ended("protocol-error")]
+    assert world.plane.peers == {}
+    assert len(world.endpoint.sessions) == 1
+    world.advance(6)
+    assert len(world.endpoint.sessions) == 0
+    assert world.log.told == [SUCCESS, ended("protocol-error")]
+
+
 def test_terminate_tells_the_client_and_frees_what_it_held() -> None:
     world = World()
     client = world.connect()
