@@ -105,7 +105,7 @@ class ServerConnection(Association):
         self.peer_info = PeerInfo()
         """What the client says about itself; empty until it has."""
         self.refused_certificate: x509.Certificate | None = None
-        """The client's, where TLS refused it: not verified, so good for the log and for nothing else."""
+        """The client's, where TLS refused it or negotiation failed: good for the log and for nothing else."""
         self.negotiated: Negotiated | None = None
         """How this connection works, once that is settled."""
         self.remote_session_id = admission.remote_session_id
@@ -223,6 +223,7 @@ class ServerConnection(Association):
                     dynamic_tls_crypt=self._config.dynamic_tls_crypt,
                 )
             except HandshakeError as error:
+                self.refused_certificate = next(iter(key.tls.peer_chain()), None)
                 self.refuse(error.reason, error.text, now)
                 return
         chain = key.tls.peer_chain()

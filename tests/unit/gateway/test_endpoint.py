@@ -140,6 +140,7 @@ def test_no_common_cipher_is_told_and_logged() -> None:
     world.advance(6)
     assert client.closed is not None
     assert world.log.told == [failed("no-common-cipher")]
+    assert world.log.records[-1].common_name == "ana"
 
 
 def test_a_protection_that_is_not_accepted_is_logged_once_a_minute_for_each_network() -> None:
