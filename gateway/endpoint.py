@@ -84,9 +84,9 @@ class Endpoint(PlaneEvents):
             nursery.start_soon(self._keeper.timers.run, self._keeper.handle_timer)
             task_status.started()
 
-    def adopt(self, change: EndpointChange, terms: Terms) -> None:
+    async def adopt(self, change: EndpointChange, terms: Terms) -> None:
         """Apply a changed spec that needs no restart."""
-        reconcile(
+        await reconcile(
             change,
             terms,
             keeper=self._keeper,

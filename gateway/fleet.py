@@ -201,8 +201,8 @@ class Fleet:
         if running is None:
             self._down[change.new.name].terms = terms
             return
-        running.endpoint.adopt(change, terms)
-        if change.host_changed:
+        await running.endpoint.adopt(change, terms)
+        if change.host_changed and self._running.get(change.new.name) is running:
             try:
                 self._report(await self._host.update_endpoint(change.old.name, change.new))
             except HostNetworkError as error:

@@ -135,11 +135,13 @@ class SessionKeeper:
         self.pump(session)
 
     def adopt(self, terms: Terms) -> None:
-        """Begin sessions, and renegotiate those that live, by these terms from now on."""
+        """Begin sessions by these terms from now on."""
         self.terms = terms
-        for session in self.sessions:
-            session.connection.adopt(terms.config, self._now())
-            self.timers.set(session, session.next_moment())
+
+    def update(self, session: Session) -> None:
+        """Renegotiate a session that lives by the present terms from now on."""
+        session.connection.adopt(self.terms.config, self._now())
+        self.timers.set(session, session.next_moment())
 
     async def wait_empty(self) -> None:
         """Wait until there is no session any more."""

@@ -39,11 +39,20 @@ class Reverifier:
     """Judges certificate chains by an endpoint's authorities and revocation lists."""
 
     def __init__(self, authentication: CertificateAuthentication) -> None:
-        """`authentication` has been used for TLS already, so that its PEM is known to be good."""
-        self._store = _store(authentication, crypto.X509StoreFlags.CRL_CHECK)
-        self._whole_chain = _store(
-            authentication, crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
-        )
+        """`authentication` has been used for TLS already, so that its PEM is known to be good.
+
+        Reads whole revocation lists, which may have tens of thousands of entries: to be made in a thread.
+        """
+        authorities = x509.load_pem_x509_certificates(authentication.client_root_certificate_chain)
+        lists = _load_lists(authentication.certificate_revocation_list)
+        flags = crypto.X509StoreFlags
+        self._store = _store(authorities, lists, flags.CRL_CHECK)
+        self._whole_chain = _store(authorities, lists, flags.CRL_CHECK | flags.CRL_CHECK_ALL)
+        self._listed = frozenset(revoked.serial_number for one in lists for revoked in one)
+
+    def is_suspect(self, chain: tuple[x509.Certificate, ...]) -> bool:
+        """Whether a revocation list has this client's serial number: worth looking at before all others."""
+        return chain[0].serial_number in self._listed
 
     def find_fault(self, chain: tuple[x509.Certificate, ...]) -> tuple[CloseReason, str] | None:
         """Why a client with this chain, its own certificate first, may not stay; None where it may.
@@ -67,13 +76,19 @@ def _verify(store: crypto.X509Store, chain: tuple[x509.Certificate, ...]) -> cry
     return None
 
 
-def _store(authentication: CertificateAuthentication, crl_flags: int) -> crypto.X509Store:
+def _load_lists(pem: bytes | None) -> list[x509.CertificateRevocationList]:
+    blocks = pem.split(_CRL_END)[:-1] if pem else []
+    return [x509.load_pem_x509_crl(block[block.index(b"-----BEGIN") :] + _CRL_END) for block in blocks]
+
+
+def _store(
+    authorities: list[x509.Certificate], lists: list[x509.CertificateRevocationList], crl_flags: int
+) -> crypto.X509Store:
     store = crypto.X509Store()
-    for authority in x509.load_pem_x509_certificates(authentication.client_root_certificate_chain):
+    for authority in authorities:
         store.add_cert(crypto.X509.from_cryptography(authority))
-    revocations = authentication.certificate_revocation_list
-    if revocations is not None:
-        for block in revocations.split(_CRL_END)[:-1]:
-            store.add_crl(x509.load_pem_x509_crl(block[block.index(b"-----BEGIN") :] + _CRL_END))
+    for one in lists:
+        store.add_crl(one)
+    if lists:
         store.set_flags(crl_flags)
     return store

@@ -1,15 +1,23 @@
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
+
+import pytest
+import trio
+from cryptography import x509
 
 from gateway.endpoint_settings import Terms
+from gateway.reconciliation import SESSIONS_AT_ONCE
+from gateway.verification import Reverifier
 from policy import AuthorizationRule, EndpointSpec, GatewaySpec, ServerCertificate, compare, compile_access
 from tests.unit.gateway.world import LAB, OFFICE, World, make_spec, pki
+from tunnel.events import CloseReason
 
 
-def adopt(world: World, spec: EndpointSpec) -> None:
+async def adopt(world: World, spec: EndpointSpec) -> None:
     (change,) = compare(GatewaySpec((world.endpoint.spec,)), GatewaySpec((spec,))).changed
     assert not change.needs_restart
-    world.endpoint.adopt(change, Terms.of(spec))
+    await world.endpoint.adopt(change, Terms.of(spec))
     world.settle()
 
 
@@ -17,11 +25,11 @@ def reasons(world: World) -> list[str]:
     return [reason for _, _, reason in world.log.told if reason != "NA"]
 
 
-def test_changed_rules_reach_live_sessions_in_place() -> None:
+async def test_changed_rules_reach_live_sessions_in_place() -> None:
     world = World()
     client = world.connect()
     spec = make_spec(authorization_rules=(AuthorizationRule(OFFICE, "finance"), AuthorizationRule(LAB, None)))
-    adopt(world, spec)
+    await adopt(world, spec)
     wanted = compile_access(spec, frozenset({"engineering"}))
     (held,) = world.plane.peers.values()
     assert (held.peer.access.starts, held.peer.access.verdicts) == (wanted.starts, wanted.verdicts)
@@ -30,22 +38,22 @@ def test_changed_rules_reach_live_sessions_in_place() -> None:
     assert world.connect(pki().client("bob")).established
 
 
-def test_changed_settings_that_clients_were_told_of_make_them_reconnect() -> None:
+async def test_changed_settings_that_clients_were_told_of_make_them_reconnect() -> None:
     world = World()
     client = world.connect()
-    adopt(world, make_spec(dns_servers=(IPv4Address("10.20.0.53"),)))
+    await adopt(world, make_spec(dns_servers=(IPv4Address("10.20.0.53"),)))
     world.advance(6)
     assert client.closed is not None
     assert reasons(world) == ["reconfigured"]
     assert "dhcp-option DNS 10.20.0.53" in world.connect().connection.options
 
 
-def test_a_revoked_client_is_turned_away_and_the_others_stay() -> None:
+async def test_a_revoked_client_is_turned_away_and_the_others_stay() -> None:
     world = World()
     world.connect()
     doomed = world.connect(pki().client("trudy"))
     pki().authority.revoke("trudy")
-    adopt(world, make_spec())
+    await adopt(world, make_spec())
     world.advance(6)
     assert doomed.closed is not None
     assert reasons(world) == ["certificate-revoked"]
@@ -56,36 +64,95 @@ def test_a_revoked_client_is_turned_away_and_the_others_stay() -> None:
     assert reasons(world) == ["certificate-revoked", "certificate-revoked"]
 
 
-def test_a_handshake_that_began_before_a_revocation_does_not_slip_through() -> None:
+def many_clients(world: World, count: int) -> None:
+    for number in range(count):
+        world.connect(pki().client(f"member{number}"))
+    assert len(world.plane.peers) == count
+
+
+def crowded() -> EndpointSpec:
+    return make_spec(client_cidr_block=IPv4Network("10.80.0.0/26"))
+
+
+async def test_packets_have_their_turn_while_many_certificates_are_verified_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(crowded())
+    many_clients(world, 5 * SESSIONS_AT_ONCE)
+    judged: list[tuple[x509.Certificate, ...]] = []
+    judge = Reverifier.find_fault
+    turns: list[int] = []
+
+    async def packets() -> None:
+        while True:
+            turns.append(len(judged))
+            await trio.lowlevel.checkpoint()
+
+    def count_and_judge(self: Reverifier, chain: tuple[x509.Certificate, ...]) -> tuple[CloseReason, str] | None:
+        judged.append(chain)
+        return judge(self, chain)
+
+    monkeypatch.setattr(Reverifier, "find_fault", count_and_judge)
+    pki().client("nobody")
+    pki().authority.revoke("nobody")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(packets)
+        await adopt(world, crowded())
+        nursery.cancel_scope.cancel()
+    assert len(judged) == 5 * SESSIONS_AT_ONCE
+    # The loop may run one task last in a round and first in the next.
+    assert max(now - before for before, now in pairwise(turns)) <= 2 * SESSIONS_AT_ONCE
+    assert reasons(world) == []
+
+
+async def test_whom_a_revocation_names_goes_first_and_who_left_meanwhile_is_left_alone() -> None:
+    world = World(crowded())
+    many_clients(world, 2 * SESSIONS_AT_ONCE)
+    last = f"member{2 * SESSIONS_AT_ONCE - 1}"
+    pki().authority.revoke(last)
+
+    async def leave() -> None:
+        while len(world.plane.peers) == 2 * SESSIONS_AT_ONCE:
+            await trio.lowlevel.checkpoint()
+        world.endpoint.peer_exited(2 * SESSIONS_AT_ONCE - 2)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave)
+        await adopt(world, crowded())
+    assert reasons(world) == ["certificate-revoked", "client-exit"]
+    assert len(world.plane.peers) == 2 * SESSIONS_AT_ONCE - 2
+
+
+async def test_a_handshake_that_began_before_a_revocation_does_not_slip_through() -> None:
     world = World()
     slow = world.client(pki().client("walter"))
     slow.step()
     slow.step()
     assert len(world.endpoint.sessions) == 1
     pki().authority.revoke("walter")
-    adopt(world, make_spec())
+    await adopt(world, make_spec())
     assert not slow.established
     assert world.plane.peers == {}
 
 
-def test_groups_read_from_elsewhere_change_what_live_sessions_reach() -> None:
+async def test_groups_read_from_elsewhere_change_what_live_sessions_reach() -> None:
     world = World()
     world.connect()
     spec = make_spec()
     spec = replace(spec, authentication=replace(spec.authentication, groups_from=None))
-    adopt(world, spec)
+    await adopt(world, spec)
     wanted = compile_access(spec, frozenset())
     (held,) = world.plane.peers.values()
     assert (held.peer.access.starts, held.peer.access.verdicts) == (wanted.starts, wanted.verdicts)
     assert reasons(world) == []
 
 
-def test_a_new_server_certificate_serves_new_handshakes_and_renegotiations() -> None:
+async def test_a_new_server_certificate_serves_new_handshakes_and_renegotiations() -> None:
     world = World()
     client = world.connect()
     pki().authority.issue_server("server-two")
     before = world.endpoint._keeper.terms.config.tls
-    adopt(
+    await adopt(
         world,
         make_spec(server_certificate=ServerCertificate(pki().read("server-two.crt"), pki().read("server-two.key"))),
     )
@@ -100,29 +167,29 @@ def test_a_new_server_certificate_serves_new_handshakes_and_renegotiations() -> 
     assert subjects == ["CN=server-two"]
 
 
-def test_a_changed_renegotiation_time_reaches_live_sessions() -> None:
+async def test_a_changed_renegotiation_time_reaches_live_sessions() -> None:
     world = World()
     world.connect()
     spec = make_spec()
-    adopt(world, replace(spec, data_channel=replace(spec.data_channel, renegotiate_after_s=300)))
+    await adopt(world, replace(spec, data_channel=replace(spec.data_channel, renegotiate_after_s=300)))
     world.advance(301)
     assert world.plane.peers[0].active == 1
 
 
-def test_new_limits_bind_the_next_client() -> None:
+async def test_new_limits_bind_the_next_client() -> None:
     world = World()
     world.connect()
-    adopt(world, make_spec(max_clients=1))
+    await adopt(world, make_spec(max_clients=1))
     late = world.connect(pki().client("bob"))
     world.advance(6)
     assert not late.established
     assert reasons(world) == ["client-limit"]
 
 
-def test_what_concerns_no_session_disturbs_none() -> None:
+async def test_what_concerns_no_session_disturbs_none() -> None:
     world = World()
     client = world.connect()
-    adopt(world, make_spec(description="another text", clients_reachable=True))
+    await adopt(world, make_spec(description="another text", clients_reachable=True))
     world.advance(6)
     assert client.closed is None
     assert reasons(world) == []
