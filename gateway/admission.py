@@ -93,7 +93,8 @@ class Admitter:
         """Packets that got no answer, by reason; and `NOT_RECORDED`."""
 
     def adopt(self, front_door: FrontDoor, limits: HandshakeLimits) -> None:
-        """Decide by these from now on; handshakes in flight stay counted."""
+        """Decide by these from now on; handshakes in flight stay counted, and whoever was answered is still known."""
+        front_door.take_over(self._front_door)
         self._front_door = front_door
         self.half_open.limit = limits.max_half_open
         self.half_open.limit_per_network = limits.max_half_open_per_prefix

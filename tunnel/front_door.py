@@ -239,6 +239,17 @@ class FrontDoor:
             return Ignored(IgnoreReason.MALFORMED)
         return self._admit_with_state(opened)
 
+    def take_over(self, predecessor: FrontDoor) -> None:
+        """Go on where another door of the same endpoint stopped: honour its cookies, and count its answers.
+
+        With another `handshake_timeout_s` the cookies under way are lost, and their clients begin again.
+        """
+        self._cookie.take_over(predecessor._cookie)
+        self._latest_time = predecessor._latest_time
+        self._limiters[Protection.TLS_CRYPT].take_over(predecessor._limiters[Protection.TLS_CRYPT])
+        if self._keys.plain and predecessor._keys.plain:
+            self._limiters[Protection.NONE].take_over(predecessor._limiters[Protection.NONE])
+
     def handshake_completed(self) -> None:
         """Give one answer back: a client that was admitted without a cookie has proved itself since."""
         self._limiters[Protection.TLS_CRYPT_V2].give_back()

@@ -31,6 +31,10 @@ class HandshakeCookie:
         self._slot_s = (handshake_timeout_s + 1) / 2
         self._secret = random_bytes(_SECRET_SIZE)
 
+    def take_over(self, predecessor: HandshakeCookie) -> None:
+        """Accept the predecessor's cookies, where both have the same time slots."""
+        self._secret = predecessor._secret
+
     def build(self, remote: tuple[str, int], remote_session_id: bytes, now: float) -> bytes:
         """Return the session id for an answer to this client."""
         return self._build(remote, remote_session_id, self._slot(now))

@@ -20,6 +20,11 @@ class ReplyLimiter:
         self._window_end = float("-inf")
         self._count = 0
 
+    def take_over(self, predecessor: ReplyLimiter) -> None:
+        """Go on with the predecessor's window and its count, to this one's limit."""
+        self._window_end = predecessor._window_end
+        self._count = predecessor._count
+
     def has_room(self, now: float) -> bool:
         """Tell whether one more answer is allowed; asked before the cost of verifying a packet is paid."""
         if now >= self._window_end:

@@ -176,6 +176,16 @@ async def test_a_changed_renegotiation_time_reaches_live_sessions() -> None:
     assert world.plane.peers[0].active == 1
 
 
+async def test_a_client_between_reply_and_return_does_not_have_to_begin_again() -> None:
+    world = World()
+    client = world.client()
+    client.step()
+    spec = make_spec()
+    await adopt(world, replace(spec, handshake=replace(spec.handshake, max_stateless_replies=50)))
+    assert client.established
+    assert world.endpoint.admitter.ignored == {}
+
+
 async def test_new_limits_bind_the_next_client() -> None:
     world = World()
     world.connect()

@@ -8,6 +8,7 @@ from tests.unit.tunnel.knocking import (
     ALL_KEYS,
     CLIENT_KEY,
     NOW,
+    TLS_CRYPT_KEY,
     UNIX_TIME,
     Client,
     admitted,
@@ -17,7 +18,7 @@ from tests.unit.tunnel.knocking import (
     knock,
 )
 from tunnel.control_wrap import TlsCryptWrap
-from tunnel.front_door import FrontDoor, Ignored, IgnoreReason, Protection, Reply
+from tunnel.front_door import FrontDoor, FrontDoorKeys, Ignored, IgnoreReason, Protection, Reply
 from tunnel.static_key import StaticKey
 
 
@@ -91,3 +92,31 @@ def test_a_flood_of_spoofed_resets_leaves_nothing_behind(protection: Protection,
     before = sys.getallocatedblocks()
     flood(count)
     assert sys.getallocatedblocks() - before < 500
+
+
+@every_protection
+def test_a_door_that_takes_over_honours_the_cookies_of_the_one_before(protection: Protection) -> None:
+    before, peer = FrontDoor(ALL_KEYS), client(protection)
+    cookie = peer.read(knock(before, peer.reset())).session_id
+    door = FrontDoor(ALL_KEYS, max_replies=50)
+    door.take_over(before)
+    admitted(knock(door, peer.build(peer.returning(cookie))))
+
+
+def test_a_door_that_takes_over_goes_on_counting_by_its_own_limit() -> None:
+    before, peer, stranger = FrontDoor(ALL_KEYS, max_replies=3), client(Protection.TLS_AUTH), client(Protection.NONE)
+    for _ in range(3):
+        knock(before, peer.reset())
+    door = FrontDoor(ALL_KEYS, max_replies=4)
+    door.take_over(before)
+    assert isinstance(knock(door, peer.reset()), Reply)
+    assert ignored(knock(door, peer.reset())) is IgnoreReason.LIMITED
+    assert isinstance(knock(door, stranger.reset()), Reply)
+
+
+def test_strangers_who_are_no_longer_served_leave_no_count_to_those_who_hold_a_key() -> None:
+    before, stranger = FrontDoor(ALL_KEYS, max_replies=1), client(Protection.NONE)
+    knock(before, stranger.reset())
+    door = FrontDoor(FrontDoorKeys(tls_crypt=TLS_CRYPT_KEY), max_replies=1)
+    door.take_over(before)
+    assert isinstance(knock(door, client(Protection.TLS_CRYPT).reset()), Reply)
