@@ -31,10 +31,11 @@ struct stream {
 
     struct stream_limits limits; /* fixed */
     int epoll; /* of the worker that reads; fixed */
-    pthread_mutex_t mutex; /* for what follows */
-    int fd;                /* -1 once closed */
-    bool closing;          /* `stream_close` was asked: no more data, then our side is shut */
-    uint64_t deadline;     /* ms of CLOCK_MONOTONIC, when closing; 0 before */
+    pthread_mutex_t mutex; /* for writing what follows; the reading worker reads the first three without it */
+    int fd;                /* -1 once closed, which the reading worker alone does */
+    _Atomic bool closing;  /* `stream_close` was asked: no more data, then our side is shut */
+    _Atomic bool aborted;  /* ended, but for the descriptor; `closing` too */
+    uint64_t deadline;     /* ms of CLOCK_MONOTONIC, when closing */
     uint8_t *waiting;      /* backlog: a ring, allocated with the first octet that waits, freed when nothing does */
     size_t room, begin, used;
 
@@ -45,28 +46,30 @@ struct stream {
 
 /* Takes over a connected, non-blocking socket: sets TCP_NODELAY and a send buffer of 1 MB and adds it to `epoll` (level-triggered,
  * EPOLLIN | EPOLLRDHUP, data.ptr = the stream). Gives the stream, or negative errno; the socket stays the caller's then. */
-int stream_new(int fd, int epoll, unsigned worker, const struct path *path, const struct stream_limits *limits, struct stream **stream);
+int stream_new(int fd, int epoll, unsigned worker, const struct path *path, const struct stream_limits *limits,
+               struct stream **stream);
 /* For `reclaim_later`; closes what is still open. */
 void stream_free(void *stream);
 
-/* What reading gives, frame by frame; a frame is valid during the call. */
+/* What reading gives, frame by frame. */
 typedef void (*stream_take)(void *context, struct stream *stream, struct span frame);
 
 enum stream_state { STREAM_OPEN, STREAM_ENDED };
 
-/* By the reading worker: read once into `buffer` (64 KB or so, the worker's own) and hand over whole frames; frames after
- * `stream_close` are discarded. STREAM_ENDED: the other side closed, or the stream is out of step (a length of 0 or over MOST_FRAME).
- * The frames may then be followed by `stream_end`. */
+/* By the reading worker: read once into `buffer` (64 KB or so, the worker's own; more than MOST_FRAME + 2) and hand over whole
+ * frames. All of them lie in `buffer`, where they stay until it is used again, those too whose beginning came earlier. Frames after
+ * `stream_close` are discarded. STREAM_ENDED: the other side closed, or the stream was aborted or is out of step (a length of 0 or
+ * over MOST_FRAME); the frames before that were handed over. `stream_end` is due then. */
 enum stream_state stream_read(struct stream *stream, struct span buffer, stream_take take, void *context);
-/* By the reading worker, when epoll says writable: write what waits. */
+/* By the reading worker, when epoll says writable: write what waits. STREAM_ENDED as above. */
 enum stream_state stream_write(struct stream *stream);
 /* By the reading worker, once a second: whether the time for closing is up. */
 bool stream_is_overdue(struct stream *stream, uint64_t now);
 /* By the reading worker: take it out of epoll and close the descriptor. Idempotent. */
 void stream_end(struct stream *stream);
 
-/* By anybody: packets, back to back, as udp_send has them, each in a frame of its own. Returns how many were not taken: 0, or all. Sending data
- * to a stream that is full or closing takes none. */
+/* By anybody: a run of packets (run.h), each in a frame of its own. Returns how many were not taken: 0, or all. A stream that is full
+ * or closing takes none, nor is anything taken that is no run. */
 unsigned stream_send_data(struct stream *stream, struct span packets, size_t segment, unsigned count);
 /* The same for one control packet, which may not be dropped: a client that lets too much wait is aborted. */
 void stream_send_control(struct stream *stream, struct span packet);

@@ -1,0 +1,24 @@
+/* Runs: packets back to back in memory, equally long but the last, which may be shorter. What one UDP_SEGMENT send carries. */
+#ifndef PORTWAY_RUN_H
+#define PORTWAY_RUN_H
+
+#include "octets.h"
+
+#define MOST_GSO_SEGMENTS 64  /* UDP_MAX_SEGMENTS; 128 since Linux 6.9 */
+#define MOST_GSO_OCTETS 65507 /* the largest UDP payload over IPv4: 65,535 - 20 - 8. IPv6 allows 20 more, which would gain nothing */
+
+/* Whether `packets` are `count` packets, none of them empty, within both bounds. */
+static inline bool is_run(struct span packets, size_t segment, unsigned count)
+{
+    return count > 0 && count <= MOST_GSO_SEGMENTS && packets.size <= MOST_GSO_OCTETS && segment <= MOST_GSO_OCTETS &&
+           packets.size > segment * (count - 1) && packets.size <= segment * count;
+}
+
+/* The i-th packet of a run. */
+static inline struct span run_packet(struct span packets, size_t segment, unsigned i)
+{
+    struct span from = rest(packets, segment * i);
+    return part(from, 0, from.size < segment ? from.size : segment);
+}
+
+#endif
