@@ -92,12 +92,10 @@ class Admitter:
         self.ignored: Counter[str] = Counter()
         """Packets that got no answer, by reason; and `NOT_RECORDED`."""
 
-    def adopt(self, front_door: FrontDoor, limits: HandshakeLimits) -> None:
-        """Decide by these from now on; handshakes in flight stay counted, and whoever was answered is still known."""
+    def adopt(self, front_door: FrontDoor) -> None:
+        """Decide by this front door from now on; whoever was answered by the one before is still known."""
         front_door.take_over(self._front_door)
         self._front_door = front_door
-        self.half_open.limit = limits.max_half_open
-        self.half_open.limit_per_network = limits.max_half_open_per_prefix
 
     def knock_untrusted(self, path: Path, packet: bytes, now: float, unix_time: float) -> Reply | Admission | None:
         """Decide about a packet that belongs to no session; None is silence.

@@ -52,7 +52,7 @@ async def reconcile(
     """Apply a change that needs no restart. `terms` are those of the new spec."""
     authorizer.adopt(terms.spec)
     if change.aspects & _NEW_FRONT_DOOR:
-        admitter.adopt(terms.front_door, terms.spec.handshake)
+        admitter.adopt(terms.front_door)
     if not change.aspects & _NEW_CONNECTION_TERMS:
         terms = replace(terms, config=keeper.terms.config)  # keep what live sessions share
     keeper.adopt(terms)

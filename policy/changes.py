@@ -70,7 +70,11 @@ TOUCHES: dict[str, frozenset[Aspect]] = {
     "session_timeout_hours": frozenset({Aspect.PUSHED, Aspect.LIMITS}),
     "max_clients": _LIMITS,
     "sessions_per_client": _LIMITS,
-    "handshake": _LIMITS,
+    "handshake.timeout_s": _LIMITS,
+    "handshake.max_half_open": _RESTART,  # the plane counts streams by it
+    "handshake.max_half_open_per_prefix": _RESTART,
+    "handshake.max_stateless_replies": _LIMITS,
+    "handshake.stateless_reply_window_s": _LIMITS,
     "keepalive": _PUSHED,
     "clients_reachable": _HOST,
     "target_networks": _HOST,

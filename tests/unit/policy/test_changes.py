@@ -25,8 +25,10 @@ def change(new: EndpointSpec, old: EndpointSpec = ENDPOINT) -> EndpointChange:
 
 
 def test_every_field_of_a_spec_has_its_place_in_the_table() -> None:
-    endpoint_fields = {field.name for field in fields(EndpointSpec)} - {"data_channel"}
-    assert set(TOUCHES) == endpoint_fields | {f"data_channel.{field.name}" for field in fields(DataChannel)}
+    parts = {"data_channel": DataChannel, "handshake": HandshakeLimits}
+    whole = {field.name for field in fields(EndpointSpec)} - set(parts)
+    inner = {f"{name}.{field.name}" for name, part in parts.items() for field in fields(part)}
+    assert set(TOUCHES) == whole | inner
 
 
 def test_equal_specs_have_no_difference() -> None:
@@ -73,6 +75,10 @@ CHANGES: list[tuple[dict[str, object], set[Aspect]]] = [
     ({"max_clients": 7}, {Aspect.LIMITS}),
     ({"sessions_per_client": 0}, {Aspect.LIMITS}),
     ({"handshake": HandshakeLimits(timeout_s=30)}, {Aspect.LIMITS}),
+    ({"handshake": HandshakeLimits(max_stateless_replies=30)}, {Aspect.LIMITS}),
+    ({"handshake": HandshakeLimits(stateless_reply_window_s=30)}, {Aspect.LIMITS}),
+    ({"handshake": HandshakeLimits(max_half_open=30)}, {Aspect.RESTART}),
+    ({"handshake": HandshakeLimits(max_half_open_per_prefix=30)}, {Aspect.RESTART}),
     ({"clients_reachable": True}, {Aspect.HOST}),
     ({"target_networks": (replace(OFFICE, nat=False),)}, {Aspect.HOST}),
     ({"routes": (*ENDPOINT.routes, route("10.21.0.0/24"))}, {Aspect.ACCESS, Aspect.HOST, Aspect.PUSHED}),
