@@ -1,4 +1,4 @@
-/* CBC data packets: encrypt, then HMAC. Owns the cipher and HMAC contexts; knows no counters, no replay window, and no threads.
+/* CBC data packets: encrypt, then HMAC. Owns the cipher context; knows no counters, no replay window, and no threads.
  *
  * The contexts keep their keys; a packet brings an IV, or nothing. Padding is ours, not libcrypto's, so that a packet is
  * encrypted in one call where it lies, and looked at only after the HMAC, so that it tells a forger nothing.
@@ -6,18 +6,11 @@
 #include "cbc.h"
 
 #include <errno.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/params.h>
 #include <openssl/rand.h>
 
 #define BLOCK 16
 #define ID_SIZE 4
-
-static const struct {
-    const char *name;
-    size_t size;
-} digests[] = {[DIGEST_SHA1] = {"SHA1", 20}, [DIGEST_SHA256] = {"SHA256", 32}, [DIGEST_SHA512] = {"SHA512", 64}};
 
 _Static_assert(4 + 64 + BLOCK + ID_SIZE + BLOCK <= MOST_OVERHEAD, "the longest HMAC fits");
 
@@ -29,7 +22,7 @@ static size_t padded_size(size_t payload_size)
 
 size_t cbc_sealed_size(enum digest digest, size_t payload_size)
 {
-    return digests[digest].size + BLOCK + padded_size(payload_size);
+    return hmac_size(digest) + BLOCK + padded_size(payload_size);
 }
 
 static int init_cipher(struct cbc *cbc, enum cipher cipher, const struct key_half *half, bool sealing)
@@ -44,32 +37,16 @@ static int init_cipher(struct cbc *cbc, enum cipher cipher, const struct key_hal
     return ready ? 0 : -ENOTSUP;
 }
 
-static int init_hmac(struct cbc *cbc, enum digest digest, const struct key_half *half)
-{
-    EVP_MAC *fetched = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    if (!fetched)
-        return -ENOTSUP;
-    cbc->hmac = EVP_MAC_CTX_new(fetched);
-    EVP_MAC_free(fetched);
-    if (!cbc->hmac)
-        return -ENOMEM;
-    cbc->tag_size = digests[digest].size;
-    char *name = (char *)(uintptr_t)digests[digest].name; /* libcrypto only reads it */
-    OSSL_PARAM parameters[] = {OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, name, strlen(name)), OSSL_PARAM_END};
-    return EVP_MAC_init(cbc->hmac, half->hmac, cbc->tag_size, parameters) ? 0 : -ENOTSUP;
-}
-
 int cbc_init(struct cbc *cbc, enum cipher cipher, enum digest digest, const struct key_half *half, bool sealing)
 {
     int error = init_cipher(cbc, cipher, half, sealing);
-    return error ? error : init_hmac(cbc, digest, half);
+    return error ? error : hmac_init(&cbc->hmac, digest, half->hmac);
 }
 
 void cbc_destroy(struct cbc *cbc)
 {
-    /* Both cleanse their keys. */
-    EVP_CIPHER_CTX_free(cbc->cipher);
-    EVP_MAC_CTX_free(cbc->hmac);
+    EVP_CIPHER_CTX_free(cbc->cipher); /* cleanses the expanded key */
+    hmac_destroy(&cbc->hmac);
 }
 
 /* Where everything is in a packet. */
@@ -79,9 +56,9 @@ struct layout {
 
 static struct layout layout_of(const struct cbc *cbc, size_t head, struct span packet)
 {
-    struct span covered = rest(packet, head + cbc->tag_size);
+    struct span covered = rest(packet, head + cbc->hmac.size);
     return (struct layout){
-        .tag = part(packet, head, cbc->tag_size),
+        .tag = part(packet, head, cbc->hmac.size),
         .iv = part(covered, 0, BLOCK),
         .text = rest(covered, BLOCK),
         .covered = covered,
@@ -94,13 +71,6 @@ static bool transform(const struct cbc *cbc, struct span iv, struct span text)
     int size;
     return EVP_CipherInit_ex2(cbc->cipher, NULL, NULL, iv.at, -1, NULL) &&
            EVP_CipherUpdate(cbc->cipher, text.at, &size, text.at, (int)text.size) && (size_t)size == text.size;
-}
-
-static bool compute_hmac(const struct cbc *cbc, struct span covered, struct span tag)
-{
-    size_t size;
-    return EVP_MAC_init(cbc->hmac, NULL, 0, NULL) && EVP_MAC_update(cbc->hmac, covered.at, covered.size) &&
-           EVP_MAC_final(cbc->hmac, tag.at, &size, tag.size) && size == tag.size;
 }
 
 static void put_padding(struct span text, size_t used)
@@ -116,13 +86,13 @@ bool cbc_seal(const struct cbc *cbc, size_t head, uint32_t packet_id, struct spa
     put(at.text, ID_SIZE, payload);
     put_padding(at.text, ID_SIZE + payload.size);
     return RAND_bytes(at.iv.at, (int)at.iv.size) == 1 && transform(cbc, at.iv, at.text) &&
-           compute_hmac(cbc, at.covered, at.tag);
+           hmac_compute(&cbc->hmac, at.covered, at.tag);
 }
 
 static bool is_authentic(const struct cbc *cbc, struct layout at)
 {
     uint8_t expected[EVP_MAX_MD_SIZE];
-    return compute_hmac(cbc, at.covered, span_of(expected, at.tag.size)) &&
+    return hmac_compute(&cbc->hmac, at.covered, span_of(expected, at.tag.size)) &&
            CRYPTO_memcmp(expected, at.tag.at, at.tag.size) == 0;
 }
 
@@ -142,7 +112,7 @@ static bool strip_padding(struct span *text)
 
 bool cbc_open_untrusted(const struct cbc *cbc, size_t head, struct span packet, uint32_t *packet_id, struct span *payload)
 {
-    size_t before_text = head + cbc->tag_size + BLOCK;
+    size_t before_text = head + cbc->hmac.size + BLOCK;
     if (packet.size < before_text + BLOCK || (packet.size - before_text) % BLOCK)
         return false;
     struct layout at = layout_of(cbc, head, packet);

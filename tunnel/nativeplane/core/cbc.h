@@ -5,11 +5,11 @@
 #include <openssl/evp.h>
 
 #include "data_key.h"
+#include "hmac.h"
 
 struct cbc {
     EVP_CIPHER_CTX *cipher;
-    EVP_MAC_CTX *hmac;
-    size_t tag_size;
+    struct hmac hmac;
 };
 
 /* Octets that a packet has besides its head, for a payload of `payload_size`. */

@@ -25,14 +25,15 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def load(*sources: str) -> ctypes.CDLL:
-    """The named sources of the core as one library."""
-    target = Path(_directory().name) / ("-".join(name.removesuffix(".c") for name in sources) + ".so")
+    """The named sources of the core as one library; a test's own C is named by its whole path."""
+    target = Path(_directory().name) / ("-".join(Path(name).stem for name in sources) + ".so")
     sanitize = [f"-fsanitize={SANITIZERS}", "-fno-omit-frame-pointer"] if SANITIZERS else []
     command = [
         "cc",
         *FLAGS,
         *sanitize,
         "-shared",
+        f"-I{CORE}",
         "-o",
         str(target),
         *(str(CORE / name) for name in sources),
