@@ -1,60 +1,126 @@
 """The daemon's own log: structlog to standard error, for people or as JSON.
 
 Event names are constants and facts are keys. Tracebacks come without local variables, since these may be keys.
-Standard error may be closed or full; the log then loses lines, and the daemon goes on.
+
+Nobody who logs ever waits: a thread writes, and what it cannot write in time is lost, counted, and said as soon as
+there is room again. Standard error may be a pipe that nobody reads, or closed; the daemon goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import queue
 import sys
-from typing import TYPE_CHECKING, TextIO
+import threading
+from typing import TYPE_CHECKING
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from structlog.typing import Processor
 
-__all__ = ["configure_logging"]
+__all__ = ["daemon_log"]
+
+LINES_WAITING = 1000
+"""Lines that may wait to be written; with a traceback of some kilobytes in each, a few megabytes."""
+LAST_LINES_S = 1.0
+"""How long the end waits for what was said last."""
 
 
-def configure_logging(log_format: str, level: str, stream: TextIO | None = None) -> None:
-    """Set up structlog for the whole process. `log_format` is `console` or `json`, `level` a name of `logging`."""
-    stream = stream or sys.stderr
+@contextlib.contextmanager
+def daemon_log(log_format: str, level: str, descriptor: int | None = None) -> Iterator[None]:
+    """Have structlog write to a descriptor, standard error's if none is given, for the whole process.
+
+    `log_format` is `console` or `json`, `level` a name of `logging`.
+    """
+    descriptor = sys.stderr.fileno() if descriptor is None else descriptor
+    writer = _Writer(descriptor)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *_renderers(log_format, stream),
+            *_renderers(log_format, colors=os.isatty(descriptor)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(_Forgiving(stream)),  # type: ignore[arg-type]  # write and flush only
+        logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]  # write and flush only
         cache_logger_on_first_use=False,
     )
+    try:
+        yield
+    finally:
+        writer.close()
+        structlog.reset_defaults()
 
 
-def _renderers(log_format: str, stream: TextIO) -> list[Processor]:
+def _renderers(log_format: str, *, colors: bool) -> list[Processor]:
     if log_format == "json":
         return [
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(default=str),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
 
 
-class _Forgiving:
-    """A text stream whose write and flush do not raise when the other end is gone."""
+class _Writer:
+    """Takes text at once, and writes it in a thread of its own.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    To a descriptor, since a thread that is stuck in a stream of Python's would hold that stream's lock, and the process
+    could not end; to one of its own, since it may be stuck for longer than the caller keeps the other.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._waiting: queue.Queue[str | None] = queue.Queue(LINES_WAITING)
+        self._lost = 0
+        self._counting = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="daemon log", daemon=True)
+        self._thread.start()
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
+        try:
+            self._waiting.put_nowait(text)
+        except queue.Full:
+            with self._counting:
+                self._lost += 1
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+        """Nothing to do: what was taken is on its way."""
+
+    def close(self) -> None:
+        """Write what waits, as far as that can be done in time."""
+        try:
+            self._waiting.put(None, timeout=LAST_LINES_S)
+        except queue.Full:
+            self._drop_all()
+            with contextlib.suppress(queue.Full):
+                self._waiting.put_nowait(None)
+        self._thread.join(LAST_LINES_S)
+
+    def _drop_all(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()
+
+    def _run(self) -> None:
+        while (text := self._waiting.get()) is not None:
+            with contextlib.suppress(OSError):  # nobody reads this log any more
+                self._write_out(text.encode(errors="backslashreplace"))
+            if self._lost and self._waiting.qsize() < LINES_WAITING // 2:
+                self._admit_loss()
+        os.close(self._descriptor)
+
+    def _write_out(self, octets: bytes) -> None:
+        left = memoryview(octets)
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+    def _admit_loss(self) -> None:
+        with self._counting:
+            lost, self._lost = self._lost, 0
+        structlog.get_logger("log").error("lines of this log were lost", lines=lost)

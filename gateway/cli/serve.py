@@ -9,7 +9,7 @@ from gateway.cli.reporting import failing_with_sentences
 from gateway.config import ConfigError, load_config
 from gateway.control_socket import ControlError
 from gateway.daemon import serve as run_gateway
-from gateway.daemon_log import configure_logging
+from gateway.daemon_log import daemon_log
 from gateway.fleet import FleetError
 from gateway.hostnet import HostNetworkError
 from gateway.reload import ConfigRefused
@@ -30,5 +30,5 @@ def serve(config: ConfigOption) -> None:
     """
     with failing_with_sentences(ConfigError, ConfigRefused, StateLockError, HostNetworkError, FleetError, ControlError):
         loaded = load_config(config)
-        configure_logging(loaded.settings.log.format, loaded.settings.log.level)
-        trio.run(run_gateway, config, loaded, ServiceManager())
+        with daemon_log(loaded.settings.log.format, loaded.settings.log.level):
+            trio.run(run_gateway, config, loaded, ServiceManager())

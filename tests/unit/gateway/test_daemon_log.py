@@ -1,62 +1,140 @@
-import io
+import fcntl
 import json
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import structlog
 
-from gateway.daemon_log import configure_logging
+from gateway.daemon_log import LINES_WAITING, daemon_log
+
+PATIENCE_S = 30
 
 
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
-def test_json_has_the_event_and_its_facts() -> None:
-    stream = io.StringIO()
-    configure_logging("json", "info", stream)
-    structlog.get_logger().info("session started", peer=3)
-    structlog.get_logger().debug("not asked for")
-    (line,) = stream.getvalue().splitlines()
-    assert json.loads(line).items() >= {"event": "session started", "peer": 3, "level": "info"}.items()
-
-
-def test_json_holds_a_traceback_in_the_same_line() -> None:
-    stream = io.StringIO()
-    configure_logging("json", "info", stream)
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
     try:
-        _ = 1 // 0
-    except ZeroDivisionError:
-        structlog.get_logger().exception("failed")
-    (line,) = stream.getvalue().splitlines()
-    assert json.loads(line)["exception"][0]["exc_type"] == "ZeroDivisionError"
+        yield reading, writing
+    finally:
+        for descriptor in (reading, writing):
+            os.close(descriptor)
 
 
-@pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_traceback_shows_no_local_variables(log_format: str) -> None:
-    stream = io.StringIO()
-    configure_logging(log_format, "info", stream)
+def read_all(reading: int) -> str:
+    os.set_blocking(reading, False)
+    pieces = []
+    while True:
+        try:
+            pieces.append(os.read(reading, 65536))
+        except BlockingIOError:
+            return b"".join(pieces).decode()
+
+
+def logged(log_format: str, level: str, work: Callable[[], None]) -> str:
+    """What `work` writes to the log."""
+    with pipe() as (reading, writing):
+        with daemon_log(log_format, level, writing):
+            work()
+        return read_all(reading)
+
+
+def divide_by_zero() -> None:
     secret = "hunter" + "2"
     try:
         _ = 1 // len(secret[len(secret) :])
     except ZeroDivisionError:
         structlog.get_logger().exception("failed")
-    assert "ZeroDivisionError" in stream.getvalue()
-    assert secret not in stream.getvalue()
+
+
+def test_json_has_the_event_and_its_facts() -> None:
+    def work() -> None:
+        structlog.get_logger().info("session started", peer=3)
+        structlog.get_logger().debug("not asked for")
+
+    (line,) = logged("json", "info", work).splitlines()
+    assert json.loads(line).items() >= {"event": "session started", "peer": 3, "level": "info"}.items()
+
+
+def test_json_holds_a_traceback_in_the_same_line() -> None:
+    (line,) = logged("json", "info", divide_by_zero).splitlines()
+    assert json.loads(line)["exception"][0]["exc_type"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_local_variables(log_format: str) -> None:
+    text = logged(log_format, "info", divide_by_zero)
+    assert "ZeroDivisionError" in text
+    assert "hunter2" not in text
 
 
 def test_the_console_is_for_people() -> None:
-    stream = io.StringIO()
-    configure_logging("console", "warning", stream)
-    structlog.get_logger().warning("certificate expires", days=3)
-    assert "certificate expires" in stream.getvalue()
-    assert "days=3" in stream.getvalue()
+    text = logged("console", "warning", lambda: structlog.get_logger().warning("certificate expires", days=3))
+    assert "certificate expires" in text
+    assert "days=3" in text
+
+
+def test_text_that_no_encoding_holds_is_written_all_the_same() -> None:
+    assert "\\udcff" in logged("console", "info", lambda: structlog.get_logger().info("\udcff"))
 
 
 def test_a_closed_stream_is_no_reason_to_fail() -> None:
-    stream = io.StringIO()
-    configure_logging("json", "info", stream)
-    stream.close()
-    structlog.get_logger().info("nobody hears this")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with daemon_log("json", "info", writing):
+        os.close(writing)
+        structlog.get_logger().info("nobody hears this")
+
+
+def fill(writing: int) -> int:
+    """Leave no room in a pipe; how many octets it took."""
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    written = 0
+    while True:
+        try:
+            written += os.write(writing, b"x" * 4096)
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+            return written
+
+
+def log_lines(count: int) -> None:
+    for number in range(count):
+        structlog.get_logger().info("line", number=number)
+
+
+def drain(reading: int, until: str) -> list[dict[str, Any]]:
+    """The lines that come out of the pipe, up to one of this event."""
+    text = b""
+    while until.encode() not in text or not text.endswith(b"\n"):
+        text += os.read(reading, 65536)
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody_and_what_it_cost_is_said() -> None:
+    surplus = 500
+    with pipe() as (reading, writing):
+        filled = fill(writing)
+        with daemon_log("json", "info", writing):
+            logging = threading.Thread(target=log_lines, args=[LINES_WAITING + surplus], daemon=True)
+            logging.start()
+            logging.join(PATIENCE_S)
+            assert not logging.is_alive()
+            os.read(reading, filled)
+            *lines, loss = drain(reading, "lines of this log were lost")
+    assert [line["number"] for line in lines] == list(range(len(lines)))
+    assert len(lines) + loss["lines"] == LINES_WAITING + surplus
+    assert loss["lines"] in (surplus - 1, surplus)  # one line may have been on its way already
+
+
+def test_a_pipe_that_nobody_reads_does_not_keep_the_daemon_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.daemon_log.LAST_LINES_S", 0.05)
+    with pipe() as (reading, writing):
+        filled = fill(writing)
+        with daemon_log("json", "info", writing):
+            log_lines(LINES_WAITING * 2)
+        assert os.read(reading, 2 * filled) == b"x" * filled
