@@ -16,7 +16,7 @@ struct access_table;
 
 /* `starts`: `count` ascending addresses in host order, the first 0. `verdicts`: one `enum verdict` (of the first four) each.
  * `gateway` (inside address: LOCAL there means FORWARD) and `broadcast` (of the client range) in host order.
- * 0, -EINVAL, -ENOMEM. */
+ * Made with one reference, the caller's. 0, -EINVAL, -ENOMEM. */
 int access_table_new(const uint32_t *starts, const uint8_t *verdicts, size_t count, uint32_t gateway, uint32_t broadcast,
                      struct access_table **table);
 void access_table_free(struct access_table *table);
@@ -24,7 +24,7 @@ void access_table_free(struct access_table *table);
 /* VERDICT_MULTICAST for what names no single host: 0/8, 127/8, 224/3, and the broadcast address. */
 enum verdict access_verdict(const struct access_table *table, uint32_t destination);
 
-/* References are counted by control alone. Gives the count after. */
+/* References are counted by control alone. Gives the count after; with the last one gone, the table is to be freed. */
 unsigned access_table_hold(struct access_table *table);
 unsigned access_table_release(struct access_table *table);
 
