@@ -17,51 +17,53 @@
 
 #define NO_PEER_ID 0xFFFFFFu
 #define KEY_IDS 8
+#define CACHE_LINE 64
 
 struct stream;
 
-/* What a peer has moved: inner packets and their octets (`tunnel.plane.Traffic`). Written by any worker. */
+/* What a peer has moved: inner packets and their octets (`tunnel.plane.Traffic`). Written by any worker. The two directions, which
+ * two workers may be busy with at once, are apart. */
 struct traffic {
-    _Atomic uint64_t ingress_packets, ingress_octets, egress_packets, egress_octets;
+    _Atomic uint64_t ingress_packets, ingress_octets;
     struct drop_counters drops;
+    _Atomic uint64_t egress_packets, egress_octets;
 };
 
+/* Ordered by who touches what: a line of the cache that every packet reads is written by none. */
 struct peer {
     /* Fixed when made. */
-    uint32_t id;
+    _Alignas(CACHE_LINE) uint32_t id;
     uint32_t inside; /* host order */
-    uint16_t mss;    /* 0 leaves SYNs alone */
+    uint32_t ping_interval_ms, idle_timeout_ms;
+    uint16_t mss;   /* 0 leaves SYNs alone */
     bool data_v2;
     bool by_stream; /* it came by TCP: valid on its own stream only */
-    uint32_t ping_interval_ms, idle_timeout_ms;
 
     /* Written by control, read by workers: release and acquire. */
-    _Atomic(struct access_table *) access;
-    _Atomic(struct data_key *) keys[KEY_IDS]; /* for opening, by key id */
-    _Atomic(struct data_key *) sending;       /* one of them, or NULL */
-    _Atomic(struct stream *) stream;          /* TCP, while it lasts */
     _Atomic bool removed;                     /* control has unlinked it: whoever still holds it sends nothing more */
+    _Atomic(struct access_table *) access;
+    _Atomic(struct data_key *) sending;       /* one of the keys, or NULL */
+    _Atomic(struct stream *) stream;          /* TCP, while it lasts */
+    _Atomic(struct data_key *) keys[KEY_IDS]; /* for opening, by key id */
+
+    /* Of the table's, under its mutex. */
+    struct peer *next_by_path;
+
+    /* Where it is. Written under `path_mutex` and the table's, so read under either; held for a copy of it. */
+    _Alignas(CACHE_LINE) pthread_mutex_t path_mutex;
+    struct path path;
+
+    /* Written by workers. Times in ms of CLOCK_MONOTONIC. */
+    _Atomic uint64_t last_heard;
+    _Atomic uint32_t moves;        /* changes of address since the last tick */
+    _Atomic uint8_t worn_reported; /* a bit for each key id; control clears it with a new key */
+    bool idle_reported;            /* of the worker that keeps this peer's time, alone */
+    struct traffic traffic;
+    _Atomic uint64_t last_sent;
 
     /* Held while packets are sealed and sent, so that they leave in the order of their ids, whichever worker sends: clients
      * accept few that are late (64 by default). By workers only, for one batch. */
     pthread_mutex_t sending_mutex;
-
-    /* Where it is. Under `path_mutex`, which is held for a copy of it. */
-    pthread_mutex_t path_mutex;
-    struct path path;
-
-    /* Written by workers. Times in ms of CLOCK_MONOTONIC. */
-    _Atomic uint64_t last_heard, last_sent;
-    _Atomic uint32_t moves; /* changes of address since the last tick */
-    _Atomic uint8_t worn_reported; /* a bit for each key id; control clears it with a new key */
-
-    /* Of the worker that keeps this peer's time, alone. */
-    bool idle_reported;
-
-    struct traffic traffic;
-
-    /* Of the table's, under its mutex. */
-    struct peer *next_by_path;
 };
 
 /* Just allocated, in no table. Access, keys and path are set by whoever makes it. NULL for lack of memory. */
