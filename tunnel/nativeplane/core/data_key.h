@@ -71,7 +71,8 @@ size_t sealed_size(const struct data_key *key, size_t payload_size);
  * packet; 0 when every packet id is spent, or for lack of room, or libcrypto failed: nothing may be sent then. */
 size_t seal(struct data_key *key, unsigned worker, struct span payload, struct span out);
 
-/* Open a whole data packet in place; `payload` is then a part of `packet`. Counts failures, moves the replay window. */
+/* Open a whole data packet, DATA_V1 or DATA_V2, in place; `payload` is then a part of `packet`, and else empty: what could not
+ * be opened is spoilt. Counts failures, moves the replay window. */
 enum opened open_untrusted(struct data_key *key, unsigned worker, struct span packet, struct span *payload);
 
 /* Whether either direction is worn (tunnel/data_channel.py, `WearLimits.reached`). */

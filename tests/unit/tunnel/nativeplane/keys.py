@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Final
 
 from tests.unit.tunnel.nativeplane.library import Buffer, Span, load
 from tunnel.data_channel import NotAuthentic, Replayed
-from tunnel.data_keys import Cipher
+from tunnel.data_keys import Cipher, DataKey, split_key_block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunnel.data_channel import WearLimits
-    from tunnel.data_keys import DataKey, KeyHalf
+    from tunnel.data_keys import KeyHalf
 
 SOURCES: Final = ("data_key.c", "aead.c", "cbc.c", "hmac.c", "replay.c")
 """What a library needs that uses keys."""
 REPLAY_WINDOW: Final = 8192
 CIPHERS: Final = tuple(Cipher)
 DIGESTS: Final = ("SHA1", "SHA256", "SHA512")
+LAST_PACKET_ID: Final = 0xFFFF_FFFF
 _REPLAYED: Final = 2
+_KEY_BLOCK: Final = bytes(range(256))
 
 
 class KeyHalfStruct(ctypes.Structure):
@@ -181,3 +183,23 @@ class NativeKey:
         progress = KeyProgress()
         self._library.data_key_progress(self._key, ctypes.byref(progress))
         return progress
+
+
+def key_of(cipher: Cipher, *, server: bool = True, key_id: int = 0, auth: str = "SHA1") -> DataKey:
+    """One side's half of what a key exchange might have given."""
+    send, receive = split_key_block(_KEY_BLOCK, server=server)
+    return DataKey(key_id=key_id, cipher=cipher, send=send, receive=receive, auth=auth)
+
+
+def native(
+    cipher: Cipher,
+    peer_id: int | None = 7,
+    *,
+    server: bool = True,
+    auth: str = "SHA1",
+    workers: int = 1,
+    progress: KeyProgress | None = None,
+) -> NativeKey:
+    """That key in C: DATA_V1 where `peer_id` is None."""
+    key = key_of(cipher, server=server, auth=auth)
+    return NativeKey(KeySettings.of(key, peer_id, workers=workers, progress=progress))
