@@ -1,6 +1,6 @@
-"""Portway beside OpenVPN's own server: `python -m tests.bench --help`.
+"""Portway's two planes beside OpenVPN's own server: `python -m tests.bench --help`.
 
-Runs alternate, so that whatever else the machine does falls on both.
+The servers take turns, so that whatever else the machine does falls on all of them.
 """
 
 from __future__ import annotations
@@ -8,82 +8,89 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from tests.bench.figures import medians
+from tests.bench.load.native import LoadError, compile_library
+from tests.bench.machine import describe
 from tests.bench.measure import run_once
-from tests.bench.report import as_json, machine, table
-from tests.bench.servers import Material, OpenVpnServer, PortwayServer, Setting
-from tests.lab import Lab, LabError
+from tests.bench.report import as_json, as_markdown, goal_table, scenario_table
+from tests.bench.scenarios import SCENARIOS, UnknownScenarioError, select
+from tests.bench.servers import SERVERS, Contestant
+from tests.lab import LabError
 
 if TYPE_CHECKING:
-    from tests.bench.measure import Figures
-    from tests.bench.servers import Server
+    from collections.abc import Sequence
 
+    from tests.bench.figures import Results
+    from tests.bench.machine import Machine
+    from tests.bench.scenarios import Scenario
 
-class Contestant(Enum):
-    """A server that can be measured."""
-
-    PORTWAY = "portway"
-    OPENVPN = "openvpn"
-
-
-class Transport(Enum):
-    """What carries the tunnel."""
-
-    UDP = "udp"
-    TCP = "tcp"
-
-
-SERVERS: dict[Contestant, Server] = {Contestant.PORTWAY: PortwayServer(), Contestant.OPENVPN: OpenVpnServer()}
+progress = Console(stderr=True)
 
 
 def bench(
     *,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each server; the table shows medians.")] = 3,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Only this one; may be repeated. --list shows all.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the scenarios behind most goals.")] = False,
+    only: Annotated[list[Contestant] | None, typer.Option(help="Only this server; may be repeated.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each server; the tables show medians.")] = 3,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each transfer.")] = 5,
-    clients: Annotated[int, typer.Option(min=10, help="Clients that connect for CPU and memory per client.")] = 100,
-    cipher: Annotated[str, typer.Option(help="Data cipher, by OpenVPN's name.")] = "AES-256-GCM",
-    transport: Annotated[Transport, typer.Option(help="UDP or TCP.")] = Transport.UDP,
-    only: Annotated[list[Contestant] | None, typer.Option(help="Measure only this server.")] = None,
-    output: Annotated[Path, typer.Option(help="Directory for the JSON file.")] = Path("bench-results"),
+    output: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("bench-results"),
+    show: Annotated[bool, typer.Option("--list", help="Say which scenarios there are, and measure nothing.")] = False,
 ) -> None:
-    """Measure Portway and OpenVPN side by side: speed, CPU, latency, memory."""
-    console = Console(stderr=True)
-    setting = Setting(cipher, transport.value)
-    begun = machine()
-    contestants = only or list(SERVERS)
-    results: dict[str, list[Figures]] = {contestant.value: [] for contestant in contestants}
-    with tempfile.TemporaryDirectory(prefix="portway-bench-") as scratch:
-        for number in range(runs):
-            for contestant in contestants if number % 2 == 0 else reversed(contestants):
-                console.print(f"run {number + 1} of {runs}: {contestant.value} …", style="dim")
-                directory = Path(scratch) / f"{number}-{contestant.value}"
-                results[contestant.value].append(_one_run(SERVERS[contestant], directory, setting, seconds, clients))
-    Console().print(table(results, setting))
+    """Measure Portway and OpenVPN side by side: speed, CPU, latency, handshakes, memory."""
+    if show:
+        for each in SCENARIOS:
+            print(f"{each.name:24}{each.about}")
+        return
+    if os.geteuid():
+        sys.exit("The bench makes network namespaces, so it has to run as root.")
+    chosen = select(scenario or (), quick=quick)
+    begun = describe()
+    progress.print(str(begun))
+    results: Results = {}
     output.mkdir(parents=True, exist_ok=True)
-    path = output / f"{begun['time'].replace(':', '')}-{setting.transport}-{setting.cipher}.json"
-    path.write_text(as_json(results, setting, begun, machine()))
-    console.print(f"{begun['cpu']}, {begun['cores']} cores, load {begun['load_average'][0]:.1f} at the start")
-    console.print(f"written to {path}")
+    with tempfile.TemporaryDirectory(prefix="portway-bench-") as scratch:
+        library = compile_library(Path(scratch) / "load_client.so")
+        for each in chosen:
+            results[each.name] = _measure(each, only or list(Contestant), library, runs=runs, seconds=seconds)
+            Console().print(scenario_table(each, results))
+            _write(output, chosen, results, begun)
+    Console().print(goal_table(medians(results)))
 
 
-def _one_run(server: Server, directory: Path, setting: Setting, seconds: float, clients: int) -> Figures:
-    material = Material.make(directory)
-    with Lab(directory) as lab:
-        return run_once(server, lab, material, setting, seconds=seconds, clients=clients)
+def _measure(
+    scenario: Scenario, contestants: Sequence[Contestant], library: Path, *, runs: int, seconds: float
+) -> dict[str, list[dict[str, float]]]:
+    figures: dict[str, list[dict[str, float]]] = {contestant.value: [] for contestant in contestants}
+    for number in range(runs):
+        for contestant in contestants if number % 2 == 0 else reversed(contestants):
+            progress.print(f"{scenario.name}: run {number + 1} of {runs}, {contestant.value} …", style="dim")
+            directory = library.parent / f"{scenario.name}-{number}-{contestant.value}"
+            server = SERVERS[contestant]
+            figures[contestant.value].append(run_once(server, scenario, directory, library, seconds=seconds))
+    return figures
+
+
+def _write(output: Path, scenarios: Sequence[Scenario], results: Results, begun: Machine) -> None:
+    """After each scenario, so that a run that is broken off is not lost."""
+    stem = output / begun.time.replace(":", "")
+    stem.with_suffix(".json").write_text(as_json(scenarios, results, begun, describe()))
+    stem.with_suffix(".md").write_text(as_markdown(scenarios, results, begun))
+    progress.print(f"written to {stem}.json and .md", style="dim")
 
 
 def main() -> None:
-    if os.geteuid():
-        sys.exit("The bench makes network namespaces, so it has to run as root.")
     try:
         typer.run(bench)
-    except LabError as error:
+    except (LabError, LoadError, UnknownScenarioError) as error:
         sys.exit(str(error))
 
 

@@ -1,110 +1,130 @@
-"""What the bench says: medians as a table for a person, everything as JSON for a program."""
+"""What the bench says: a table for each scenario and one of the goals; the same as Markdown; everything as JSON."""
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import os
-import platform
-import statistics
-import subprocess
 from dataclasses import asdict
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from tests.lab import openvpn_version
+from tests.bench.figures import label_of, medians, shown
+from tests.bench.goals import BASELINE, Kind, outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from tests.bench.measure import Figures
-    from tests.bench.servers import Setting
+    from tests.bench.figures import Medians, Results
+    from tests.bench.goals import Goal, Outcome
+    from tests.bench.machine import Machine
+    from tests.bench.rig import Figures
+    from tests.bench.scenarios import Scenario
 
-__all__ = ["ROWS", "as_json", "machine", "table"]
+__all__ = ["as_json", "as_markdown", "goal_table", "rows_of", "scenario_table"]
 
-ROWS = {
-    "up.mbit_per_s": ("throughput up", "Mbit/s", 0),
-    "down.mbit_per_s": ("throughput down", "Mbit/s", 0),
-    "up.cpu_s_per_gb": ("server CPU up", "s/GB", 2),
-    "up.user_s_per_gb": ("  user", "s/GB", 2),
-    "up.system_s_per_gb": ("  system", "s/GB", 2),
-    "down.cpu_s_per_gb": ("server CPU down", "s/GB", 2),
-    "down.user_s_per_gb": ("  user", "s/GB", 2),
-    "down.system_s_per_gb": ("  system", "s/GB", 2),
-    "ping_ms": ("round trip, idle", "ms", 2),
-    "handshake_ms": ("server CPU per connect", "ms", 2),
-    "resident_mb": ("resident, one client", "MB", 1),
-    "resident_mb_per_100_clients": ("added by 100 clients", "MB", 1),
-}
-"""Figure, what a person calls it, its unit, and how many decimals mean anything."""
+TITLES = {"native": "Portway, native", "python": "Portway, Python", "openvpn": "OpenVPN"}
 
 
-def medians(runs: Sequence[Figures]) -> dict[str, float]:
-    """The median of each figure over the runs of one server."""
-    flat = [run.flat() for run in runs]
-    return {name: statistics.median(run[name] for run in flat) for name in flat[0]}
+def rows_of(servers: dict[str, Figures]) -> list[list[str]]:
+    """A row for each figure: what it is, each server's value, and each other server's ratio to the baseline."""
+    names = next(iter(servers.values()))
+    rows = []
+    for name in names:
+        measure = label_of(name)
+        values = [shown(name, figures[name]) for figures in servers.values()]
+        rows.append([measure.label, *values, measure.unit, *_ratios(servers, name)])
+    return rows
 
 
-def table(results: Mapping[str, Sequence[Figures]], setting: Setting) -> Table:
-    """One row per figure, one column per server, and the first in proportion to the last."""
-    columns = {name: medians(runs) for name, runs in results.items()}
-    count = min(len(runs) for runs in results.values())
-    made = Table(title=f"{setting.cipher} over {setting.transport}, median of {count}", title_justify="left")
-    made.add_column("")
-    for name in columns:
-        made.add_column(name, justify="right")
-    made.add_column("unit")
-    if len(columns) > 1:
-        made.add_column("ratio", justify="right")
-    for key, (label, unit, decimals) in ROWS.items():
-        values = [column[key] for column in columns.values()]
-        ratio = [f"{values[0] / values[-1]:.2f}" if values[-1] else "-"] if len(values) > 1 else []
-        made.add_row(label, *(f"{value:,.{decimals}f}" for value in values), unit, *ratio)
-    return made
+def _ratios(servers: dict[str, Figures], name: str) -> list[str]:
+    if BASELINE not in servers:
+        return []
+    base = servers[BASELINE][name]
+    others = [figures[name] for server, figures in servers.items() if server != BASELINE]
+    return [f"{value / base:.2f}" if base else "-" for value in others]
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
-    cpu = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return {
-        "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "cpu": cpu[0] if cpu else platform.machine(),
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "cryptography": metadata.version("cryptography"),
-        "portway": _portway_version(),
-        "openvpn": openvpn_version(),
-        "load_average": os.getloadavg(),
-    }
+def header_of(servers: Iterable[str]) -> list[str]:
+    """What stands above the columns of `rows_of`."""
+    servers = list(servers)
+    ratios = [f"{server} : {BASELINE}" for server in servers if server != BASELINE] if BASELINE in servers else []
+    return ["", *(TITLES[server] for server in servers), "unit", *ratios]
 
 
-def _portway_version() -> str:
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    try:
-        return f"{metadata.version('portway')} ({revision or 'no git'})"
-    except metadata.PackageNotFoundError:
-        return revision
+def scenario_table(scenario: Scenario, results: Results) -> Table:
+    """One scenario, for a terminal."""
+    servers = medians(results)[scenario.name]
+    table = Table(title=_title(scenario, results), title_justify="left")
+    for number, heading in enumerate(header_of(servers)):
+        table.add_column(heading, justify="left" if number == 0 else "right")
+    for row in rows_of(servers):
+        table.add_row(*row)
+    return table
 
 
-def as_json(
-    results: Mapping[str, Sequence[Figures]], setting: Setting, begun: Mapping[str, Any], ended: Mapping[str, Any]
-) -> str:
-    """Machine before and after, setting, medians and every single run."""
-    document = {
-        "setting": asdict(setting),
-        "machine": begun,
-        "load_average_at_the_end": ended["load_average"],
-        "medians": {name: medians(runs) for name, runs in results.items()},
-        "runs": {name: [run.flat() for run in runs] for name, runs in results.items()},
+def goal_table(found: Medians) -> Table:
+    """Every goal that was measured, for a terminal."""
+    table = Table(title="Goals of the native plane", title_justify="left")
+    for heading in ("", "goal", "reached", ""):
+        table.add_column(heading)
+    for outcome in outcomes(found):
+        table.add_row(*_goal_row(outcome))
+    return table
+
+
+def _goal_row(outcome: Outcome) -> list[str]:
+    goal = outcome.goal
+    bound = "at least" if goal.at_least else "at most"
+    return [
+        goal.text,
+        f"{bound} {_goal_value(goal, goal.limit)}",
+        _goal_value(goal, outcome.reached),
+        "met" if outcome.met else "missed",
+    ]
+
+
+def _goal_value(goal: Goal, value: float) -> str:
+    if goal.kind is Kind.RATIO and not goal.at_least and 0 < value < 1:
+        return f"1/{1 / value:.1f}"
+    number = f"{value:,.2f}".rstrip("0").rstrip(".")
+    return f"{number} times" if goal.kind is Kind.RATIO else f"{number} {goal.unit}".rstrip()
+
+
+def _title(scenario: Scenario, results: Results) -> str:
+    runs = min(len(runs) for runs in results[scenario.name].values())
+    setting = scenario.setting
+    return f"{scenario.name}: {scenario.about} ({setting.cipher} over {setting.transport}, medians of {runs})"
+
+
+def as_markdown(scenarios: Sequence[Scenario], results: Results, begun: Machine) -> str:
+    """All tables, goals first."""
+    found = medians(results)
+    parts = [f"Measured on {begun}.", "", "| goal | | reached | |", "|---|---|---|---|"]
+    parts += [_markdown_row(_goal_row(outcome)) for outcome in outcomes(found)]
+    for scenario in scenarios:
+        servers = found.get(scenario.name, {})
+        if servers:
+            header = header_of(servers)
+            parts += ["", f"### {_title(scenario, results)}", "", _markdown_row(header)]
+            parts += ["|---|" + "---:|" * (len(header) - 1), *map(_markdown_row, rows_of(servers))]
+    return "\n".join(parts) + "\n"
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def as_json(scenarios: Sequence[Scenario], results: Results, begun: Machine, ended: Machine) -> str:
+    """Machine before and after, scenarios, medians and every single run."""
+    document: dict[str, Any] = {
+        "machine": asdict(begun),
+        "load_average_at_the_end": ended.load_average,
+        "scenarios": [
+            {"name": scenario.name, "about": scenario.about, "setting": asdict(scenario.setting)}
+            for scenario in scenarios
+            if scenario.name in results
+        ],
+        "medians": medians(results),
+        "runs": results,
     }
     return json.dumps(document, indent=2) + "\n"

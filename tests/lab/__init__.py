@@ -19,7 +19,7 @@ from tests.lab.openvpn import (
     start_openvpn_server,
     without_inlined,
 )
-from tests.lab.process import LabError, Process, Usage, eventually, usage
+from tests.lab.process import LabError, Process, eventually
 from tests.lab.site import PEOPLE, Site, make_pki
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "Process",
     "Site",
     "Toml",
-    "Usage",
     "build_toml",
     "endpoint",
     "eventually",
@@ -58,6 +57,5 @@ __all__ = [
     "rule",
     "start_openvpn_server",
     "start_relay",
-    "usage",
     "without_inlined",
 ]

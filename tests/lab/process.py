@@ -1,6 +1,6 @@
 """Processes that tests start, with their output in a file that can be waited on.
 
-Owns: starting, watching and ending one child, and what it costs. Knows nothing of what the child is for.
+Owns: starting, watching and ending one child. Knows nothing of what the child is for.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
-__all__ = ["LabError", "Process", "Usage", "eventually", "usage"]
+__all__ = ["LabError", "Process", "eventually"]
 
 POLL_S = 0.02
 TAIL_LINES = 40
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 Answer = TypeVar("Answer")
 
@@ -133,44 +131,3 @@ class Process:
         """SIGKILL: no chance to clean up."""
         self._child.kill()
         return self._child.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process and its children have cost so far."""
-
-    user_s: float
-    system_s: float
-    resident_bytes: int
-
-    @property
-    def cpu_s(self) -> float:
-        return self.user_s + self.system_s
-
-    def since(self, earlier: Usage) -> Usage:
-        """CPU time and memory that have been added since an earlier reading."""
-        return Usage(
-            self.user_s - earlier.user_s,
-            self.system_s - earlier.system_s,
-            self.resident_bytes - earlier.resident_bytes,
-        )
-
-
-def usage(pid: int) -> Usage:
-    """Read /proc for a process and its living descendants; CPU time of those that were waited for counts too."""
-    user = system = resident = 0
-    for member in _tree(pid):
-        # Behind the command in brackets; fields 14 to 17 of proc(5): utime, stime, cutime, cstime.
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        user += int(fields[11]) + int(fields[13])
-        system += int(fields[12]) + int(fields[14])
-        resident += int(Path(f"/proc/{member}/statm").read_text().split()[1])
-    return Usage(user / CLOCK_TICKS, system / CLOCK_TICKS, resident * os.sysconf("SC_PAGE_SIZE"))
-
-
-def _tree(pid: int) -> list[int]:
-    members = [pid]
-    for member in members:
-        for task in Path(f"/proc/{member}/task").iterdir():
-            members += [int(child) for child in (task / "children").read_text().split()]
-    return members

@@ -1,0 +1,74 @@
+"""What a server costs, read from /proc.
+
+CPU time is what the kernel charges to the process with all its threads. What the server's own system calls set off in
+the kernel (routing, the veth pair, the receiver's socket) is done in its name, as softirq work often is, and charged to
+it as well: to every server alike.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Usage", "parse_memory", "parse_stat", "usage"]
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and its children have cost so far. Memory in octets."""
+
+    user_s: float
+    system_s: float
+    resident: int
+    proportional: int
+    """Resident, with what is shared divided among those who share it (Pss)."""
+
+    @property
+    def cpu_s(self) -> float:
+        return self.user_s + self.system_s
+
+    def since(self, earlier: Usage) -> Usage:
+        """CPU time and memory that have been added since an earlier reading."""
+        return Usage(
+            self.user_s - earlier.user_s,
+            self.system_s - earlier.system_s,
+            self.resident - earlier.resident,
+            self.proportional - earlier.proportional,
+        )
+
+
+def parse_stat(text: str) -> tuple[int, int]:
+    """User and system time of /proc/PID/stat in clock ticks, with those of children that were waited for (proc(5))."""
+    fields = text.rpartition(")")[2].split()  # a command may hold blanks and brackets
+    return int(fields[11]) + int(fields[13]), int(fields[12]) + int(fields[14])
+
+
+def parse_memory(text: str) -> tuple[int, int]:
+    """Rss and Pss of /proc/PID/smaps_rollup in octets."""
+    found = dict(re.findall(r"^(Rss|Pss):\s+(\d+) kB$", text, re.MULTILINE))
+    return int(found["Rss"]) * KIB, int(found["Pss"]) * KIB
+
+
+def usage(pid: int) -> Usage:
+    """Read /proc for a process and its living descendants."""
+    user = system = resident = proportional = 0
+    for member in _tree(pid):
+        place = Path("/proc", str(member))
+        member_user, member_system = parse_stat((place / "stat").read_text())
+        member_resident, member_proportional = parse_memory((place / "smaps_rollup").read_text())
+        user, system = user + member_user, system + member_system
+        resident, proportional = resident + member_resident, proportional + member_proportional
+    return Usage(user / CLOCK_TICKS, system / CLOCK_TICKS, resident, proportional)
+
+
+def _tree(pid: int) -> list[int]:
+    members = [pid]
+    for member in members:
+        for task in Path(f"/proc/{member}/task").iterdir():
+            members += [int(child) for child in (task / "children").read_text().split()]
+    return members

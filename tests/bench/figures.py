@@ -1,0 +1,92 @@
+"""What the measured figures mean to a person: label, unit, how many decimals mean anything. And their medians."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tests.bench.rig import Figures
+
+__all__ = ["Measure", "Medians", "Results", "label_of", "medians", "shown"]
+
+Results = dict[str, dict[str, list["Figures"]]]
+"""Scenario, server, and the figures of each run."""
+Medians = dict[str, dict[str, "Figures"]]
+"""Scenario, server, and the median of each figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How one figure is written."""
+
+    label: str
+    unit: str
+    decimals: int
+
+
+DIRECTED = {
+    "mbit_per_s": Measure("throughput", "Mbit/s", 0),
+    "kpps": Measure("packets", "k/s", 0),
+    "offered_kpps": Measure("packets offered", "k/s", 0),
+    "lost_percent": Measure("lost", "%", 2),
+    "cpu_s_per_gb": Measure("server CPU", "s/GB", 2),
+    "user_s_per_gb": Measure("server CPU, user", "s/GB", 2),
+    "system_s_per_gb": Measure("server CPU, system", "s/GB", 2),
+    "us_per_packet": Measure("server CPU", "µs/packet", 2),
+    "user_us_per_packet": Measure("server CPU, user", "µs/packet", 2),
+    "system_us_per_packet": Measure("server CPU, system", "µs/packet", 2),
+    "cores": Measure("server busy", "cores", 2),
+}
+"""Figures that there are once for each direction: `up.kpps` and `down.kpps`."""
+DIRECTIONS = {"up": "client to network", "down": "network to client"}
+PLAIN = {
+    "idle.p50_ms": Measure("round trip, idle, median", "ms", 3),
+    "idle.p99_ms": Measure("round trip, idle, 99th percentile", "ms", 3),
+    "busy.p50_ms": Measure("round trip while others connect, median", "ms", 3),
+    "busy.p99_ms": Measure("round trip while others connect, 99th percentile", "ms", 3),
+    "busy.lost": Measure("pings lost while others connect", "", 0),
+    "busy.connects_per_s": Measure("others that connected", "1/s", 0),
+    "busy.connect_ms": Measure("time that connecting took them, median", "ms", 1),
+    "cpu_ms": Measure("server CPU per connect", "ms", 2),
+    "connects_per_s": Measure("connects, one after the other as fast as they go", "1/s", 0),
+    "connect_ms": Measure("time that connecting took, median", "ms", 1),
+    "empty_mb": Measure("resident, hardly a client", "MB", 1),
+    "pss_kib": Measure("memory per client (Pss)", "KiB", 1),
+    "rss_kib": Measure("memory per client (Rss)", "KiB", 1),
+    "clients": Measure("clients", "", 0),
+    "sent": Measure("pings sent by all clients", "", 0),
+    "lost": Measure("pings lost", "", 0),
+    "p50_ms": Measure("round trip, median", "ms", 3),
+    "p99_ms": Measure("round trip, 99th percentile", "ms", 3),
+    "us_per_packet": Measure("server CPU per ping and answer", "µs", 1),
+}
+
+
+def label_of(name: str) -> Measure:
+    """How a figure is written, by its full name."""
+    direction, _, rest = name.partition(".")
+    if direction not in DIRECTIONS:
+        return PLAIN[name]
+    measure = DIRECTED[rest]
+    return Measure(f"{measure.label}, {DIRECTIONS[direction]}", measure.unit, measure.decimals)
+
+
+def shown(name: str, value: float) -> str:
+    """A figure with as many decimals as mean anything."""
+    return f"{value:,.{label_of(name).decimals}f}"
+
+
+def medians(results: Mapping[str, Mapping[str, Sequence[Figures]]]) -> Medians:
+    """The median of each figure over the runs of each server in each scenario."""
+    return {
+        scenario: {server: _median(runs) for server, runs in servers.items() if runs}
+        for scenario, servers in results.items()
+    }
+
+
+def _median(runs: Sequence[Figures]) -> Figures:
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
