@@ -133,6 +133,21 @@ class ReplayWindow:
         """The greatest id accepted so far; 0 before the first."""
         return self._greatest
 
+    def export(self) -> bytes:
+        """Which ids of the window may not come any more, a bit each, the greatest first (`tunnel.plane.KeyState`)."""
+        slots, last = self._slots, self._greatest
+        ids = range(last, last - REPLAY_WINDOW, -1)
+        bits = "".join("1" if packet_id <= slots[packet_id % REPLAY_WINDOW] else "0" for packet_id in ids)
+        return int(bits, 2).to_bytes(REPLAY_WINDOW // 8, "big")
+
+    def resume(self, greatest: int, opened: bytes) -> None:
+        """Go on where another window stood; what its bits leave open counts as accepted."""
+        self._greatest = greatest
+        for age in range(min(REPLAY_WINDOW, greatest)):
+            octet, bit = divmod(age, 8)
+            if octet >= len(opened) or opened[octet] << bit & 0x80:
+                self._slots[(greatest - age) % REPLAY_WINDOW] = greatest - age
+
 
 class SealingKey(abc.ABC):
     """One direction's key for sending. Packet ids count from 1 and never repeat."""
@@ -155,6 +170,11 @@ class SealingKey(abc.ABC):
     def is_worn(self, limits: WearLimits) -> bool:
         """Whether it is time for a new key; look once in a while, not per packet."""
         return limits.reached(self.cipher, self.packets, self.octets)
+
+    def resume(self, packets: int, octets: int) -> None:
+        """Go on where another process stood with this key: its last packet id is never used again."""
+        self.packets = packets
+        self.octets = octets
 
 
 class OpeningKey(abc.ABC):
@@ -180,9 +200,24 @@ class OpeningKey(abc.ABC):
         """At most so many packets were sealed under this key by the other side, as far as is known here."""
         return self._window.greatest
 
+    @property
+    def failures(self) -> int:
+        """Packets so far that were not authentic."""
+        return self._failures
+
     def is_worn(self, limits: WearLimits) -> bool:
         """Whether it is time for a new key; look once in a while, not per packet."""
         return limits.reached(self.cipher, self.packets, self.octets)
+
+    def export_window(self) -> bytes:
+        """`ReplayWindow.export`."""
+        return self._window.export()
+
+    def resume(self, greatest: int, opened: bytes, octets: int, failures: int) -> None:
+        """Go on where another process stood with this key."""
+        self._window.resume(greatest, opened)
+        self.octets = octets
+        self._failures = failures
 
     def _failed(self) -> NotAuthentic:
         self._failures += 1

@@ -2,8 +2,8 @@
 
 A data plane is a device. It owns the sockets, the TUN device and every data packet; it is told which peers
 there are, where they are, their keys and what they may reach. It never learns who a peer is, and control
-never touches a data packet. There may be several implementations: `tunnel.pyplane` is the readable
-reference, on the trio loop. All of them pass the same tests.
+never touches a data packet. There are two implementations: `tunnel.nativeplane`, in C and with threads of its own, and
+`tunnel.pyplane`, the readable reference on the trio loop. Both pass the same tests, and take over peers of each other.
 
 The way of a packet, and where each `Drop` is counted:
 
@@ -33,9 +33,12 @@ __all__ = [
     "AccessTable",
     "DataPlane",
     "Drop",
+    "KeyState",
     "Path",
     "Peer",
+    "PeerState",
     "PlaneEvents",
+    "PlaneFacts",
     "Traffic",
     "Transport",
     "Verdict",
@@ -169,6 +172,55 @@ class Traffic:
     """Packets of this peer that were dropped, by cause."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """Where a key of a peer stands, so that another plane can go on with it and repeat nothing."""
+
+    key: DataKey
+    sealed_packets: int = 0
+    """Packets sent under it, which is also the last packet id: a plane that goes on begins after it."""
+    sealed_octets: int = 0
+    opened_octets: int = 0
+    """Payload octets, as the limits of a key count them."""
+    failures: int = 0
+    """Packets that were not authentic."""
+    greatest_opened: int = 0
+    """The greatest packet id accepted; 0 before the first."""
+    opened: bytes = b""
+    """Which packet ids were accepted: the first bit, the most significant of the first octet, is `greatest_opened`, the
+    next the id before it, and so on. What lies beyond the last octet counts as accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """Everything that a plane knows of a peer: plain values, which another plane, or a later process, goes on with."""
+
+    peer: Peer
+    """With the path and the access table of the moment."""
+    keys: tuple[KeyState, ...]
+    sending: int | None
+    """The key id that is sent under; None before the first was activated."""
+    traffic: Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneFacts:
+    """What a plane is, and which help of the kernel it has: for whoever looks after the host."""
+
+    name: str
+    """`native` or `python`."""
+    workers: int
+    """Threads that move packets."""
+    udp_gso: bool = False
+    """Many datagrams leave in one system call (`UDP_SEGMENT`). Goes False when the network device refuses."""
+    tun_tso: bool = False
+    """TCP comes out of the TUN device in segments of up to 64 KB, which the plane cuts."""
+    tun_uso: bool = False
+    """The same for UDP (Linux 6.2)."""
+    lost_control_packets: int = 0
+    """Control packets that arrived faster than control took them; their senders repeat them."""
+
+
 class PlaneEvents(Protocol):
     """What a plane hands up. Called on the trio thread; must return quickly and must not raise."""
 
@@ -226,6 +278,22 @@ class DataPlane(Protocol):
 
     def close_stream(self, path: Path) -> None:
         """Close a TCP connection after what was handed to `send_control` has been written, or 5 s."""
+
+    def export_peer(self, peer_id: int) -> PeerState:
+        """Take a client out, as `remove_peer` does, with all that another plane needs to go on with it.
+
+        When this returns, nothing more is sent or accepted under its keys here: no nonce is used twice, and no packet
+        accepted twice, if only one plane imports it.
+        """
+
+    def import_peer(self, state: PeerState) -> None:
+        """Let in a client that another plane has exported. A TCP stream that is not this plane's own is gone for it.
+
+        Of packet ids of which it is not known whether they were accepted, none is.
+        """
+
+    def facts(self) -> PlaneFacts:
+        """What this plane is."""
 
     def traffic(self, peer_id: int) -> Traffic:
         """What a peer has moved so far."""

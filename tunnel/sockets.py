@@ -12,7 +12,7 @@ from tunnel.udp_offload import enlarge_buffers
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["open_listener", "open_udp"]
+__all__ = ["open_listener", "open_udp", "open_udp_group"]
 
 _BACKLOG: Final = 1024
 """Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
@@ -25,6 +25,26 @@ def open_udp(listen: IPv4Address | IPv6Address, port: int) -> socket.socket:
     return sock
 
 
+def open_udp_group(listen: IPv4Address | IPv6Address, port: int, count: int) -> list[socket.socket]:
+    """`count` sockets as `open_udp` gives one, that share what arrives at one port (socket(7), `SO_REUSEPORT`).
+
+    The first is bound before it lets others share. Asking for that before the bind would let anybody's sockets of the
+    same user into the group: a second gateway would not be refused, but get half of the packets.
+    """
+    first = open_udp(listen, port)
+    group = [first]
+    try:
+        while len(group) < count:
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            group.append(_open(listen, first.getsockname()[1], socket.SOCK_DGRAM, shared=True))
+            enlarge_buffers(group[-1])
+    except OSError:
+        for sock in group:
+            sock.close()
+        raise
+    return group
+
+
 def open_listener(listen: IPv4Address | IPv6Address, port: int) -> socket.socket:
     """A listening, non-blocking TCP socket. Raises OSError, whose text says what to do."""
     sock = _open(listen, port, socket.SOCK_STREAM)
@@ -32,13 +52,17 @@ def open_listener(listen: IPv4Address | IPv6Address, port: int) -> socket.socket
     return sock
 
 
-def _open(listen: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind) -> socket.socket:
+def _open(
+    listen: IPv4Address | IPv6Address, port: int, kind: socket.SocketKind, *, shared: bool = False
+) -> socket.socket:
     family = socket.AF_INET if listen.version == 4 else socket.AF_INET6
     sock = socket.socket(family, kind)
     try:
         if kind is socket.SOCK_STREAM:
             # Else a restart would have to wait for the last streams' TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.setblocking(False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tunnel.plane import Drop
 
 if TYPE_CHECKING:
-    from tunnel.pyplane.peers import PeerState
+    from tunnel.pyplane.peers import PeerRecord
 
 __all__ = ["DropCounters"]
 
@@ -20,7 +20,7 @@ class DropCounters:
     def __init__(self) -> None:
         self.totals: dict[Drop, int] = dict.fromkeys(Drop, 0)
 
-    def drop(self, cause: Drop, peer: PeerState | None = None, count: int = 1) -> None:
+    def drop(self, cause: Drop, peer: PeerRecord | None = None, count: int = 1) -> None:
         """Count `count` packets."""
         self.totals[cause] += count
         if peer is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunnel.pyplane.counters import DropCounters
-    from tunnel.pyplane.peers import PeerState, PeerTable
+    from tunnel.pyplane.peers import PeerRecord, PeerTable
     from tunnel.pyplane.udp_side import UdpSide
 
 __all__ = ["Egress"]
@@ -42,7 +42,7 @@ class Egress:
         self._by_inside = peers.by_inside
         self._counters = counters
         self._udp = udp
-        self._waiting: list[PeerState] = []
+        self._waiting: list[PeerRecord] = []
         """Peers with something in their outbox."""
 
     def from_tun(self, packet: bytes) -> None:
@@ -57,7 +57,7 @@ class Egress:
             return
         self.to_peer(peer, packet)
 
-    def to_peer(self, peer: PeerState, packet: bytes) -> None:
+    def to_peer(self, peer: PeerRecord, packet: bytes) -> None:
         """Seal one sound IPv4 packet for a client."""
         key = peer.sending
         if key is None:
@@ -87,7 +87,7 @@ class Egress:
         peer.egress_packets += 1
         peer.egress_bytes += size
 
-    def ping(self, peer: PeerState) -> None:
+    def ping(self, peer: PeerRecord) -> None:
         """Let a client know that the gateway is there. It is no traffic, and counts as none."""
         if peer.sending is None or (peer.stream is not None and peer.stream.is_full):
             return
@@ -111,7 +111,7 @@ class Egress:
             if failed:
                 self._counters.drop(Drop.SEND_FAILED, peer, failed)
 
-    def _send(self, peer: PeerState, sealed: Sequence[bytes]) -> int:
+    def _send(self, peer: PeerRecord, sealed: Sequence[bytes]) -> int:
         """Hand sealed packets to the peer's transport; returns how many it did not take."""
         if not sealed:
             return 0

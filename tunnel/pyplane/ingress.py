@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tunnel.plane import PlaneEvents
     from tunnel.pyplane.counters import DropCounters
     from tunnel.pyplane.egress import Egress
-    from tunnel.pyplane.peers import PeerState, PeerTable
+    from tunnel.pyplane.peers import PeerRecord, PeerTable
     from tunnel.pyplane.streams import Stream
     from tunnel.pyplane.tun_side import TunSide
     from tunnel.pyplane.udp_address import Source, UdpAddresses
@@ -128,7 +128,7 @@ class Ingress:
         else:
             self._counters.drop(Drop.NOT_OPENVPN)
 
-    def _by_address(self, packet: bytes, peer: PeerState | None) -> None:
+    def _by_address(self, packet: bytes, peer: PeerRecord | None) -> None:
         """A data packet whose peer is known by where it came from."""
         if peer is None:
             self._counters.drop(Drop.UNKNOWN_PEER)
@@ -145,10 +145,10 @@ class Ingress:
         peer.heard = True
         self.forward(peer, payload)
 
-    def _refuse(self, peer: PeerState, error: BadPacket) -> None:
+    def _refuse(self, peer: PeerRecord, error: BadPacket) -> None:
         self._counters.drop(Drop.REPLAY if isinstance(error, Replayed) else Drop.AUTHENTICATION, peer)
 
-    def _float(self, peer: PeerState, source: Source) -> bool:
+    def _float(self, peer: PeerRecord, source: Source) -> bool:
         """Follow a client to a new address; False where that is another client's, or it moves too often."""
         if source in self._peers.by_source or peer.moves >= MOST_MOVES:
             self._counters.drop(Drop.FLOAT_REFUSED, peer)
@@ -158,7 +158,7 @@ class Ingress:
         self.events.peer_floated(peer.peer_id, self._addresses.path_of(source))
         return True
 
-    def forward(self, peer: PeerState, packet: bytes) -> None:
+    def forward(self, peer: PeerRecord, packet: bytes) -> None:
         """Take one decrypted payload of an authentic packet."""
         train = self._tun.trains.get(packet[12:24])
         if train is not None and train.peer is peer and train.extend(packet):
@@ -185,7 +185,7 @@ class Ingress:
             return
         self._tun.write(peer, packet)
 
-    def _swallow_or_refuse(self, peer: PeerState, payload: bytes) -> bool:
+    def _swallow_or_refuse(self, peer: PeerRecord, payload: bytes) -> bool:
         """Whether the payload is a sound IPv4 packet after all; if not, it has been dealt with."""
         own = own_message(payload)
         if own is not None:
@@ -197,7 +197,7 @@ class Ingress:
             self._counters.drop(fault, peer)
         return fault is None
 
-    def _aside(self, peer: PeerState, answer: Verdict | Drop, destination: bytes, packet: bytes) -> None:
+    def _aside(self, peer: PeerRecord, answer: Verdict | Drop, destination: bytes, packet: bytes) -> None:
         """A packet that does not go to the TUN device."""
         if isinstance(answer, Drop):
             self._counters.drop(answer, peer)

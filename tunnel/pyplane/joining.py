@@ -34,7 +34,7 @@ from tunnel.tun_offload import train_header
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tunnel.pyplane.peers import PeerState
+    from tunnel.pyplane.peers import PeerRecord
 
 __all__ = ["Train", "flow_of", "is_whole", "may_begin"]
 
@@ -117,7 +117,7 @@ class Train:
         "peer",
     )
 
-    def __init__(self, peer: PeerState, packet: bytes) -> None:
+    def __init__(self, peer: PeerRecord, packet: bytes) -> None:
         """`packet` is one that `may_begin`."""
         self.peer = peer
         self.packets = [packet]

@@ -5,25 +5,26 @@ Owns the mutable state of each peer and the indexes over all of them. Moves no p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunnel.data_channel import opening_key, sealing_key
-from tunnel.plane import Drop, Traffic
+from tunnel.plane import Drop, KeyState, PeerState, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tunnel.data_channel import OpeningKey, SealingKey, WearLimits
     from tunnel.data_keys import DataKey
-    from tunnel.plane import Peer
+    from tunnel.plane import Path, Peer
     from tunnel.pyplane.access import Access
     from tunnel.pyplane.streams import Stream
     from tunnel.pyplane.udp_address import Source
 
-__all__ = ["PeerState", "PeerTable"]
+__all__ = ["PeerRecord", "PeerTable"]
 
 
-class PeerState:
+class PeerRecord:
     """One peer; the attributes that packets touch come first."""
 
     __slots__ = (
@@ -92,6 +93,39 @@ class PeerState:
             self.ingress_packets, self.ingress_bytes, self.egress_packets, self.egress_bytes, dict(self.drops)
         )
 
+    def export(self, path: Path | None) -> PeerState:
+        """All that another plane needs to go on with the peer, which is at `path` now, if not on its stream."""
+        return PeerState(
+            peer=self.peer if path is None else replace(self.peer, path=path),
+            keys=tuple(map(self._key_state, self.keys.values())),
+            sending=self.sending.key_id if self.sending else None,
+            traffic=self.traffic(),
+        )
+
+    def _key_state(self, key: DataKey) -> KeyState:
+        sealing, opening = self.sealing[key.key_id], self.opening[key.key_id]
+        return KeyState(
+            key,
+            sealed_packets=sealing.packets,
+            sealed_octets=sealing.octets,
+            opened_octets=opening.octets,
+            failures=opening.failures,
+            greatest_opened=opening.packets,
+            opened=opening.export_window(),
+        )
+
+    def resume(self, state: PeerState) -> None:
+        """Go on where another plane stood with this peer, whose keys are installed already."""
+        moved = state.traffic
+        self.ingress_packets, self.ingress_bytes = moved.ingress_packets, moved.ingress_bytes
+        self.egress_packets, self.egress_bytes = moved.egress_packets, moved.egress_bytes
+        self.drops = dict(moved.drops)
+        for key in state.keys:
+            key_id = key.key.key_id
+            self.sealing[key_id].resume(key.sealed_packets, key.sealed_octets)
+            self.opening[key_id].resume(key.greatest_opened, key.opened, key.opened_octets, key.failures)
+        self.sending = None if state.sending is None else self.sealing[state.sending]
+
     def worn_key(self, limits: WearLimits) -> int | None:
         """The id of a key that has become worn since the last call."""
         candidates = [key for key in (self.sending, *self.opening.values()) if key is not None]
@@ -108,16 +142,16 @@ class PeerTable:
     __slots__ = ("by_head", "by_id", "by_inside", "by_source")
 
     def __init__(self) -> None:
-        self.by_id: dict[int, PeerState] = {}
-        self.by_head: dict[bytes, tuple[PeerState, OpeningKey]] = {}
+        self.by_id: dict[int, PeerRecord] = {}
+        self.by_head: dict[bytes, tuple[PeerRecord, OpeningKey]] = {}
         """By the first four octets of a DATA_V2 packet: opcode, key id and peer id at once."""
-        self.by_inside: dict[bytes, PeerState] = {}
-        self.by_source: dict[Source, PeerState] = {}
+        self.by_inside: dict[bytes, PeerRecord] = {}
+        self.by_source: dict[Source, PeerRecord] = {}
 
-    def __iter__(self) -> Iterator[PeerState]:
+    def __iter__(self) -> Iterator[PeerRecord]:
         return iter(tuple(self.by_id.values()))
 
-    def add(self, state: PeerState) -> None:
+    def add(self, state: PeerRecord) -> None:
         """Let a peer in; `ValueError` when its id or inside address is in use.
 
         Its source may have belonged to another peer, which then had moved on unnoticed: the one who has just proved
@@ -130,7 +164,7 @@ class PeerTable:
         if state.source is not None:
             self.by_source[state.source] = state
 
-    def remove(self, peer_id: int) -> PeerState:
+    def remove(self, peer_id: int) -> PeerRecord:
         """Forget a peer and its keys."""
         state = self.by_id.pop(peer_id)
         del self.by_inside[state.inside]
@@ -141,18 +175,18 @@ class PeerTable:
         state.outbox.clear()
         return state
 
-    def move(self, state: PeerState, source: Source) -> None:
+    def move(self, state: PeerRecord, source: Source) -> None:
         """A UDP peer is at another address now."""
         self._leave(state)
         state.source = source
         self.by_source[source] = state
 
-    def _leave(self, state: PeerState) -> None:
+    def _leave(self, state: PeerRecord) -> None:
         """Free a peer's source, unless another has taken it over."""
         if state.source is not None and self.by_source.get(state.source) is state:
             del self.by_source[state.source]
 
-    def install_key(self, state: PeerState, key: DataKey) -> None:
+    def install_key(self, state: PeerRecord, key: DataKey) -> None:
         """Accept packets under a key. The same key again is left alone: to begin anew would repeat its nonces."""
         if state.keys.get(key.key_id) == key:
             return
@@ -162,7 +196,7 @@ class PeerTable:
         state.sealing[key.key_id] = sealing_key(key, peer_id=state.peer_id if state.peer.data_v2 else None)
         self.by_head[_head_of(key.key_id, state.peer_id)] = state, opening
 
-    def drop_key(self, state: PeerState, key_id: int) -> None:
+    def drop_key(self, state: PeerRecord, key_id: int) -> None:
         """Forget a key; one that is not there is ignored."""
         if state.keys.pop(key_id, None) is None:
             return

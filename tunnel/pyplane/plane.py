@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import select
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
-from tunnel.plane import DataPlane, Transport
+from tunnel.plane import DataPlane, PlaneFacts, Transport
 from tunnel.pyplane.access import AccessTables
 from tunnel.pyplane.counters import DropCounters
 from tunnel.pyplane.egress import Egress
 from tunnel.pyplane.ingress import Ingress
-from tunnel.pyplane.peers import PeerState, PeerTable
+from tunnel.pyplane.peers import PeerRecord, PeerTable
 from tunnel.pyplane.tcp_side import TcpSide
 from tunnel.pyplane.timers import run_timers
 from tunnel.pyplane.tun_side import TunSide
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tunnel.data_keys import DataKey
-    from tunnel.plane import AccessTable, Drop, Path, Peer, PlaneEvents, Traffic
+    from tunnel.plane import AccessTable, Drop, Path, Peer, PeerState, PlaneEvents, Traffic
     from tunnel.plane_settings import PlaneSettings
 
 __all__ = ["PythonDataPlane"]
@@ -137,7 +138,7 @@ class PythonDataPlane(DataPlane):
 
     def add_peer(self, peer: Peer) -> None:
         """Let a client in; `ValueError` when its peer id or inside address is in use."""
-        state = PeerState(peer, self._tables.access(peer.access), trio.current_time())
+        state = PeerRecord(peer, self._tables.access(peer.access), trio.current_time())
         stream = None
         if peer.path.transport is Transport.UDP:
             state.source = self._addresses.source_of(peer.path)
@@ -170,7 +171,25 @@ class PythonDataPlane(DataPlane):
 
     def set_access(self, peer_id: int, access: AccessTable) -> None:
         """Replace what a peer may reach, from the next packet on."""
-        self._peers.by_id[peer_id].use_access(self._tables.access(access))
+        record = self._peers.by_id[peer_id]
+        record.peer = replace(record.peer, access=access)
+        record.use_access(self._tables.access(access))
+
+    def export_peer(self, peer_id: int) -> PeerState:
+        """Take a client out, with all that another plane needs to go on with it."""
+        record = self._peers.by_id[peer_id]
+        path = self._addresses.path_of(record.source) if record.source else None
+        state = record.export(path)
+        self.remove_peer(peer_id)
+        return state
+
+    def import_peer(self, state: PeerState) -> None:
+        """Let in a client that another plane has exported."""
+        peer_id = state.peer.peer_id
+        self.add_peer(state.peer)
+        for key in state.keys:
+            self.install_key(peer_id, key.key)
+        self._peers.by_id[peer_id].resume(state)
 
     def send_control(self, path: Path, packets: Sequence[bytes]) -> None:
         """Send control packets, each in a datagram or frame of its own. A path that is gone is ignored."""
@@ -183,6 +202,10 @@ class PythonDataPlane(DataPlane):
         """Close a TCP connection after what was handed to `send_control` has been written, or 5 s."""
         if self._tcp and (stream := self._tcp.stream(path)):
             stream.close()
+
+    def facts(self) -> PlaneFacts:
+        """What this plane is."""
+        return PlaneFacts("python", workers=1, udp_gso=self._udp is not None and self._udp.joins)
 
     def traffic(self, peer_id: int) -> Traffic:
         """What a peer has moved so far."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tunnel.plane import Path
     from tunnel.plane_settings import StreamLimits
-    from tunnel.pyplane.peers import PeerState
+    from tunnel.pyplane.peers import PeerRecord
 
 __all__ = ["Stream"]
 
@@ -50,7 +50,7 @@ class Stream:
 
     def __init__(self, sock: socket.socket, path: Path, limits: StreamLimits, nursery: trio.Nursery) -> None:
         self.path = path
-        self.peer: PeerState | None = None
+        self.peer: PeerRecord | None = None
         """Who was let in on this stream; None before and after."""
         self.is_full = False
         """Whether data must be dropped, because the client does not read as fast as it is sent to."""

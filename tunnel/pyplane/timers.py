@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tunnel.data_channel import WearLimits
     from tunnel.plane import PlaneEvents
     from tunnel.pyplane.egress import Egress
-    from tunnel.pyplane.peers import PeerState, PeerTable
+    from tunnel.pyplane.peers import PeerRecord, PeerTable
 
 __all__ = ["TICK_S", "run_timers", "tick"]
 
@@ -37,7 +37,7 @@ async def run_timers(peers: PeerTable, egress: Egress, events: PlaneEvents, wear
         egress.flush()
 
 
-def tick(peer: PeerState, egress: Egress, events: PlaneEvents, wear: WearLimits, now: float) -> None:
+def tick(peer: PeerRecord, egress: Egress, events: PlaneEvents, wear: WearLimits, now: float) -> None:
     """Look after one peer: ping it, report it idle, report its worn keys."""
     peer.moves = 0
     if peer.heard:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunnel.pyplane.counters import DropCounters
-    from tunnel.pyplane.peers import PeerState
+    from tunnel.pyplane.peers import PeerRecord
     from tunnel.tun import TunDevice
 
 __all__ = ["TunSide"]
@@ -57,13 +57,13 @@ class TunSide:
             except BlockingIOError:
                 return False
             except OSError as error:
-                raise self._gone(error.errno or errno.EIO) from error
+                raise self._device.gone(error.errno or errno.EIO) from error
             if not packet:
-                raise self._gone(errno.ENODEV)
+                raise self._device.gone(errno.ENODEV)
             take(packet[header_size:])
         return True
 
-    def write(self, peer: PeerState, packet: bytes) -> None:
+    def write(self, peer: PeerRecord, packet: bytes) -> None:
         """Take a sound packet of a client for the host: now, or with what follows in this turn."""
         if self._joins and packet[9] == _TCP:
             if self.trains:
@@ -108,7 +108,7 @@ class TunSide:
         peer.ingress_packets += len(packets)
         peer.ingress_bytes += sum(map(len, packets))
 
-    def _write_singly(self, peer: PeerState, packets: list[bytes]) -> None:
+    def _write_singly(self, peer: PeerRecord, packets: list[bytes]) -> None:
         for packet in packets:
             try:
                 _write(self._device.fd, self._header + packet)
@@ -117,7 +117,3 @@ class TunSide:
                 continue
             peer.ingress_packets += 1
             peer.ingress_bytes += len(packet)
-
-    def _gone(self, number: int) -> OSError:
-        reason = os.strerror(number)
-        return OSError(number, f"the TUN device {self._device.name} was taken away ({reason}): restart the endpoint")

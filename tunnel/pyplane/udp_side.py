@@ -44,6 +44,11 @@ class UdpSide:
         if offload:
             enable_gro(sock)
 
+    @property
+    def joins(self) -> bool:
+        """Whether many datagrams leave in one system call."""
+        return self._sender.offload
+
     def drain(self, take: Callable[[bytes, Source], None], budget: int) -> bool:
         """Take what has arrived, at least `budget` packets if there are so many. Whether there may be more."""
         receive = self.sock.recvmsg

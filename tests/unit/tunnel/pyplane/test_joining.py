@@ -14,9 +14,9 @@ from tunnel.pyplane.joining import Train, is_whole, may_begin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tunnel.pyplane.peers import PeerState
+    from tunnel.pyplane.peers import PeerRecord
 
-PEER = cast("PeerState", object())
+PEER = cast("PeerRecord", object())
 TIMESTAMP = ("Timestamp", (1000, 2000))
 HEADERS = 20 + 32
 

@@ -10,7 +10,7 @@ from tunnel.data_channel import WearLimits
 from tunnel.plane import PlaneEvents
 from tunnel.pyplane.access import Access
 from tunnel.pyplane.egress import Egress
-from tunnel.pyplane.peers import PeerState
+from tunnel.pyplane.peers import PeerRecord
 from tunnel.pyplane.timers import tick
 
 
@@ -24,9 +24,9 @@ def events() -> Mock:
     return create_autospec(PlaneEvents, instance=True)  # type: ignore[no-any-return]
 
 
-def state(**changes: float) -> PeerState:
+def state(**changes: float) -> PeerRecord:
     about = replace(peer(1, "10.80.0.2"), **changes)  # type: ignore[arg-type]
-    return PeerState(about, Access(about.access, bytes(4), bytes(4)), now=100)
+    return PeerRecord(about, Access(about.access, bytes(4), bytes(4)), now=100)
 
 
 def test_a_ping_goes_out_when_nothing_was_sent_for_the_interval(egress: Mock, events: Mock) -> None:

@@ -12,7 +12,7 @@ from tests.unit.tunnel.pyplane.test_joining import segment
 from tunnel.plane import Drop, Path, Peer, Transport
 from tunnel.pyplane.access import AccessTables
 from tunnel.pyplane.counters import DropCounters
-from tunnel.pyplane.peers import PeerState
+from tunnel.pyplane.peers import PeerRecord
 from tunnel.pyplane.tun_side import TunSide
 from tunnel.tun import TunDevice
 from tunnel.tun_offload import HEADER_SIZE, PLAIN
@@ -31,7 +31,7 @@ class Bench:
         self.counters = DropCounters()
         self.side = TunSide(TunDevice("tun7", 0, near, offload=offload), self.counters)
         about = Peer(7, Path(Transport.UDP, ("127.0.0.1", 9)), b"\x0a\x50\x00\x07", EVERYTHING, 10, 60)
-        self.peer = PeerState(about, AccessTables(NETWORK, GATEWAY).access(EVERYTHING), 0)
+        self.peer = PeerRecord(about, AccessTables(NETWORK, GATEWAY).access(EVERYTHING), 0)
         far.setblocking(False)
 
     def take(self, *packets: bytes) -> None:

@@ -1,0 +1,32 @@
+"""The compiled part of the package; everything else about it is in pyproject.toml.
+
+It is optional: where it cannot be compiled, for want of a compiler or of the headers of Python or OpenSSL, the package
+is installed without it, and the Python data plane runs instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+CORE = Path("tunnel/nativeplane/core")
+
+setup(
+    ext_modules=[
+        Extension(
+            "tunnel.nativeplane._core",
+            sources=sorted(map(str, CORE.glob("*.c"))),
+            depends=sorted(map(str, CORE.glob("*.h"))),
+            libraries=["crypto"],
+            extra_compile_args=[
+                *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden"),
+                *("-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"),
+            ],
+            extra_link_args=["-pthread", "-Wl,-z,relro,-z,now"],
+            py_limited_api=True,
+            optional=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

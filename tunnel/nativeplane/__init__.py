@@ -1,0 +1,14 @@
+"""The data plane in C, behind the same interface as the Python plane: threads of its own move the packets.
+
+plane.py                    the `DataPlane` itself: opening, running, ending, and what control may ask
+peers.py access.py          peers, keys and tables in the core's terms; exporting and importing
+streams.py paths.py         accepting TCP streams; where clients are
+_core.pyi                   what the compiled extension offers
+core/                       the extension: C that knows no Python, but for module.c, plane_object.c and convert.c
+
+Importing this raises ImportError, with a sentence, where the extension was not built or does not fit these sources.
+"""
+
+from tunnel.nativeplane.plane import MOST_WORKERS, NativeDataPlane
+
+__all__ = ["MOST_WORKERS", "NativeDataPlane"]

@@ -1,0 +1,51 @@
+"""Paths between the native core's terms and control's.
+
+The core compares paths octet by octet, so each way to a client has one form there: `NativePath`. It knows UDP paths by
+their addresses and streams by their number alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunnel.address_text import to_octets, to_text
+from tunnel.plane import Path, Transport
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+__all__ = ["NativePath", "UdpPaths", "stream_path"]
+
+NativePath = tuple[bytes, int, bytes, int, int]
+"""Remote address, port, local address (all 0 where the socket has just one), scope, stream: `core/path.h`."""
+
+_NOWHERE = bytes(16)
+
+
+class UdpPaths:
+    """Converts the paths of one UDP socket, without loss."""
+
+    __slots__ = ("_listen", "_wildcard")
+
+    def __init__(self, listen: IPv4Address | IPv6Address) -> None:
+        self._listen = str(listen)
+        self._wildcard = listen.is_unspecified
+
+    def to_path(self, native: NativePath) -> Path:
+        """A path as control knows it."""
+        remote, port, local, scope, _ = native
+        host = to_text(remote)
+        if scope:
+            host = f"{host}%{scope}"
+        return Path(Transport.UDP, (host, port), self._listen if local == _NOWHERE else to_text(local))
+
+    def to_native(self, path: Path) -> NativePath:
+        """The native path that `to_path` made this path of."""
+        host, _, scope = path.remote[0].partition("%")
+        chosen = self._wildcard and path.local not in ("", self._listen)
+        return to_octets(host), path.remote[1], to_octets(path.local) if chosen else _NOWHERE, int(scope or 0), 0
+
+
+def stream_path(number: int) -> NativePath:
+    """The path of an accepted stream."""
+    return _NOWHERE, 0, _NOWHERE, 0, number

@@ -1,0 +1,291 @@
+"""The native data plane behind `tunnel.plane.DataPlane`: the core's threads move packets, this tells them what to do.
+
+Owns sockets, device and the core, and hands up what the core reports. One task waits for reports, one accepts TCP
+streams; no packet of data is ever seen here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Self
+
+import trio
+
+from tunnel.nativeplane import _core
+from tunnel.nativeplane.access import NativeTables
+from tunnel.nativeplane.paths import UdpPaths, stream_path
+from tunnel.nativeplane.peers import (
+    KnownPeer,
+    key_arguments,
+    key_state,
+    milliseconds,
+    peer_arguments,
+    progress,
+    totals,
+    traffic,
+)
+from tunnel.nativeplane.streams import NativeStreams
+from tunnel.plane import DataPlane, Drop, PeerState, PlaneFacts, Transport
+from tunnel.sockets import open_listener, open_udp_group
+from tunnel.tun import TunDevice, open_tun
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tunnel.data_keys import DataKey
+    from tunnel.nativeplane.paths import NativePath
+    from tunnel.plane import AccessTable, Path, Peer, PlaneEvents, Traffic
+    from tunnel.plane_settings import PlaneSettings
+
+__all__ = ["MOST_WORKERS", "NativeDataPlane"]
+
+MOST_WORKERS: Final = _core.MOST_WORKERS
+_REPORTS_AT_ONCE: Final = 128
+"""Then other tasks get their turn."""
+
+if tuple(drop.value for drop in Drop) != _core.DROPS:
+    raise ImportError("the native core was compiled from other sources than these: build it again")
+
+
+class NativeDataPlane(DataPlane):
+    """One endpoint's data plane with threads of its own."""
+
+    def __init__(
+        self,
+        settings: PlaneSettings,
+        device: TunDevice,
+        udp: Sequence[socket.socket],
+        listener: socket.socket | None,
+    ) -> None:
+        """Takes over a device and sockets that are open; `open` makes them. Raises OSError where the core cannot."""
+        self.device = device
+        """The TUN device: whoever configures the host needs its name and index."""
+        self._udp = tuple(udp)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._core = _make_core(settings, device, self._udp, self._wake)
+        except BaseException:
+            os.close(self._wake)
+            raise
+        self._paths = UdpPaths(settings.listen)
+        self._tables = NativeTables(self._core, settings.network, settings.gateway)
+        self._streams = NativeStreams(self._core, listener, settings.streams) if listener else None
+        self._peers: dict[int, KnownPeer] = {}
+        self._is_closed = False
+
+    @classmethod
+    def open(cls, settings: PlaneSettings, *, open_device: Callable[..., TunDevice] = open_tun) -> Self:
+        """Bind the sockets and create the device, or touch nothing.
+
+        Raises OSError with a sentence: which address and port is taken, or what /dev/net/tun lacks.
+        """
+        with contextlib.ExitStack() as undo:
+            port, listener = settings.port, None
+            udp: list[socket.socket] = []
+            if Transport.UDP in settings.transports:
+                udp = [undo.enter_context(sock) for sock in open_udp_group(settings.listen, port, settings.workers)]
+                port = udp[0].getsockname()[1]
+            if Transport.TCP in settings.transports:
+                listener = undo.enter_context(open_listener(settings.listen, port))
+            device = open_device(settings.device_name, offload=settings.tun_offload, queues=settings.workers)
+            undo.callback(device.close)
+            plane = cls(settings, device, udp, listener)
+            undo.pop_all()
+        return plane
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also where the settings left it to the kernel."""
+        sockets = (*self._udp, self._streams.sock) if self._streams else self._udp
+        return int(sockets[0].getsockname()[1]) if sockets else 0
+
+    def close(self) -> None:
+        """Stop the workers, then close sockets and device. Idempotent; `run` does it at its end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._core.stop()
+        for sock in self._udp:
+            sock.close()
+        if self._streams:
+            self._streams.sock.close()
+        self.device.close()
+        os.close(self._wake)
+
+    async def run(self, events: PlaneEvents, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Move packets until cancelled, then close sockets and device."""
+        try:
+            self._core.start()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hand_up, events)
+                if self._streams:
+                    nursery.start_soon(self._streams.run, events)
+                task_status.started()
+        finally:
+            self.close()
+            for path in self._streams.end_all() if self._streams else ():
+                events.stream_closed(path)
+
+    # Reports
+
+    async def _hand_up(self, events: PlaneEvents) -> None:
+        """Say what the workers report, until cancelled. Raises OSError when the device is gone."""
+        while True:
+            await trio.lowlevel.wait_readable(self._wake)
+            # Before the rings are looked at: what comes after that wakes this up again.
+            os.eventfd_read(self._wake)
+            while reports := self._core.take_events(_REPORTS_AT_ONCE):
+                for kind, number, path, packet in reports:
+                    self._report(events, _core.EVENTS[kind], number, path, packet)
+                await trio.lowlevel.checkpoint()
+
+    def _report(self, events: PlaneEvents, kind: str, number: int, path: NativePath, packet: bytes) -> None:
+        if kind == "control":
+            self._report_control(events, path, packet)
+        elif kind == "stream-ended":
+            ended = self._streams.ended(path[-1]) if self._streams else None
+            if ended:
+                events.stream_closed(ended)
+        elif kind == "failed":
+            raise self.device.gone(number)
+        elif number not in self._peers:
+            return  # it was removed since
+        elif kind == "floated":
+            events.peer_floated(number, self._paths.to_path(path))
+        elif kind == "idle":
+            events.peer_idle(number)
+        elif kind == "exited":
+            events.peer_exited(number)
+        elif kind == "worn":
+            events.key_worn(number)
+
+    def _report_control(self, events: PlaneEvents, path: NativePath, packet: bytes) -> None:
+        stream = path[-1]
+        if not stream:
+            events.control_received(self._paths.to_path(path), packet)
+        elif self._streams and (known := self._streams.path(stream)):
+            self._streams.keep(stream)
+            events.control_received(known, packet)
+
+    # What control says
+
+    def add_peer(self, peer: Peer) -> None:
+        """Let a client in; `ValueError` when its peer id or inside address is in use."""
+        self._add(peer, None)
+
+    def _add(self, peer: Peer, moved: Traffic | None) -> None:
+        table = self._tables.native(peer.access)
+        arguments = peer_arguments(peer, self._native(peer.path), table)
+        self._core.add_peer(**arguments, moved=totals(moved) if moved else None)
+        self._peers[peer.peer_id] = KnownPeer(peer, table)
+        if self._streams and peer.path.stream:
+            self._streams.prove(peer.path.stream)
+
+    def remove_peer(self, peer_id: int) -> Traffic:
+        """Forget a client and its keys, and say what it moved. Its TCP stream stays open for control."""
+        moved = self._core.remove_peer(peer_id)
+        del self._peers[peer_id]
+        return traffic(moved)
+
+    def install_key(self, peer_id: int, key: DataKey) -> None:
+        """Accept packets under this key from now on; replaces a key with the same key id."""
+        keys = self._peers[peer_id].keys
+        # To begin the same key anew would repeat its nonces.
+        if keys.get(key.key_id) != key:
+            self._core.install_key(**key_arguments(peer_id, key))
+            keys[key.key_id] = key
+
+    def activate_key(self, peer_id: int, key_id: int) -> None:
+        """Send under this key from now on. The one before goes on to be accepted."""
+        self._core.activate_key(peer_id, key_id)
+
+    def drop_key(self, peer_id: int, key_id: int) -> None:
+        """Accept packets under this key no longer; an id that is not there is ignored."""
+        if self._peers[peer_id].keys.pop(key_id, None):
+            self._core.drop_key(peer_id, key_id)
+
+    def set_access(self, peer_id: int, access: AccessTable) -> None:
+        """Replace what a peer may reach, from the next packet on."""
+        known, table = self._peers[peer_id], self._tables.native(access)
+        self._core.set_access(peer_id, table.native)
+        known.peer, known.table = replace(known.peer, access=access), table
+
+    def export_peer(self, peer_id: int) -> PeerState:
+        """Take a client out, with all that another plane needs to go on with it."""
+        path, sending, moved, keys = self._core.freeze_peer(peer_id)
+        known = self._peers.pop(peer_id)
+        peer = known.peer
+        if peer.path.transport is Transport.UDP:
+            peer = replace(peer, path=self._paths.to_path(path))
+        states = tuple(key_state(key, keys[key_id]) for key_id, key in known.keys.items())
+        return PeerState(peer, states, sending if sending >= 0 else None, traffic(moved))
+
+    def import_peer(self, state: PeerState) -> None:
+        """Let in a client that another plane has exported."""
+        peer_id = state.peer.peer_id
+        self._add(state.peer, state.traffic)
+        for key in state.keys:
+            self._core.install_key(**key_arguments(peer_id, key.key), progress=progress(key))
+            self._peers[peer_id].keys[key.key.key_id] = key.key
+        if state.sending is not None:
+            self._core.activate_key(peer_id, state.sending)
+
+    def send_control(self, path: Path, packets: Sequence[bytes]) -> None:
+        """Send control packets, each in a datagram or frame of its own. A path that is gone is ignored."""
+        if self._is_closed:
+            return
+        native = self._native(path)
+        for packet in packets:
+            self._core.send_control(native, packet)
+
+    def close_stream(self, path: Path) -> None:
+        """Close a TCP connection after what was handed to `send_control` has been written, or 5 s."""
+        self._core.close_stream(path.stream)
+
+    def _native(self, path: Path) -> NativePath:
+        return stream_path(path.stream) if path.transport is Transport.TCP else self._paths.to_native(path)
+
+    # What it says
+
+    def traffic(self, peer_id: int) -> Traffic:
+        """What a peer has moved so far."""
+        return traffic(self._core.traffic(peer_id))
+
+    def drops(self) -> Mapping[Drop, int]:
+        """All dropped packets of this plane, by cause, those of no peer included."""
+        return dict(zip(Drop, self._core.drops(), strict=True))
+
+    def facts(self) -> PlaneFacts:
+        """What this plane is."""
+        facts = self._core.facts()
+        return PlaneFacts(
+            "native",
+            workers=facts["workers"],
+            udp_gso=facts["udp_gso"],
+            tun_tso=facts["tun_tso"],
+            tun_uso=facts["tun_uso"],
+            lost_control_packets=facts["lost_control_packets"],
+        )
+
+
+def _make_core(settings: PlaneSettings, device: TunDevice, udp: Sequence[socket.socket], wake: int) -> _core.Plane:
+    return _core.Plane(
+        workers=settings.workers,
+        network=int(settings.network.network_address),
+        prefix=settings.network.prefixlen,
+        gateway=int(settings.gateway),
+        mtu=settings.mtu,
+        udp_offload=settings.udp_offload,
+        tun_offload=settings.tun_offload,
+        worn_packets=settings.wear.packets,
+        worn_octets=settings.wear.octets,
+        backlog=settings.streams.backlog_octets,
+        control_backlog=settings.streams.control_backlog_octets,
+        close_timeout_ms=milliseconds(settings.streams.close_timeout_s),
+        udp=[sock.fileno() for sock in udp],
+        tun=device.fds,
+        wake=wake,
+    )
