@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from gateway.config.building import build_settings, build_spec
 from gateway.config.files import Surroundings, read_file
 from gateway.config.models import ConfigFile
+from gateway.config.places import log_problems, socket_problems
 from gateway.config.problems import ConfigError, Problem, WrongValue
 from gateway.config.sentences import problems_of, where_of
 from gateway.config.settings import Config
@@ -46,7 +47,11 @@ def load_config(path: Path, *, now: Callable[[], datetime] = lambda: datetime.no
         file = ConfigFile.model_validate(raw, context=surroundings)
     except ValidationError as error:
         raise ConfigError(problems_of(error, ConfigFile, raw)) from None
-    return _build(file, path, surroundings)
+    config = _build(file, path, surroundings)
+    problems = tuple(socket_problems(config.settings))
+    if problems:
+        raise ConfigError(problems)
+    return config
 
 
 def check_config(
@@ -63,7 +68,8 @@ def check_config(
         return _meaning_problems(load_config(path, now=now), read_facts)
     except ConfigError as error:
         config = _load_without_files(path, now())
-        return error.problems + (_meaning_problems(config, read_facts) if config else ())
+        meaning = _meaning_problems(config, read_facts) if config else ()
+        return tuple(dict.fromkeys((*error.problems, *meaning)))
 
 
 def _load_without_files(path: Path, now: datetime) -> Config | None:
@@ -77,9 +83,14 @@ def _load_without_files(path: Path, now: datetime) -> Config | None:
 
 def _meaning_problems(config: Config, read_facts: Callable[[GatewaySettings], HostFacts | None]) -> tuple[Problem, ...]:
     names = [endpoint.name for endpoint in config.spec.endpoints]
-    return tuple(
-        Problem(found.key_path, found.text, where_of(found.key_path, names), found.severity)
-        for found in validate(config.spec, read_facts(config.settings))
+    facts = read_facts(config.settings)
+    return (
+        *socket_problems(config.settings),
+        *(log_problems(config.settings) if facts is not None else ()),
+        *(
+            Problem(found.key_path, found.text, where_of(found.key_path, names), found.severity)
+            for found in validate(config.spec, facts)
+        ),
     )
 
 

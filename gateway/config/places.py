@@ -1,0 +1,47 @@
+"""What is wrong with the places where the daemon would keep things: found before it tries to.
+
+Owns the sentences for the paths of `[gateway]`. Must not know how the daemon uses them. A state directory that does not
+exist is no problem, since the daemon makes it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gateway.config.problems import Problem
+from gateway.config.values import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.config.settings import GatewaySettings
+
+__all__ = ["log_problems", "socket_problems"]
+
+MAX_SOCKET_PATH = 107
+"""Octets of `sun_path` (unix(7)), without the zero at its end."""
+
+
+def socket_problems(settings: GatewaySettings) -> Iterator[Problem]:
+    """Whether the kernel takes a socket of this name."""
+    path = settings.control_socket
+    size = len(os.fsencode(path))
+    if size > MAX_SOCKET_PATH:
+        yield Problem(
+            "gateway.control_socket",
+            f"{printable(str(path))} has {size} octets, and the path of a Unix socket at most {MAX_SOCKET_PATH}. "
+            "Use a shorter path, as /run/portway.sock.",
+        )
+
+
+def log_problems(settings: GatewaySettings) -> Iterator[Problem]:
+    """Whether the connection log's file can be made on this host."""
+    path = settings.connection_log.file
+    if path is None or path.parent == settings.state_dir or path.parent.is_dir():
+        return
+    directory = printable(str(path.parent))
+    yield Problem(
+        "gateway.connection_log.file",
+        f"The directory {directory} does not exist, so that nothing would be logged. Run `mkdir -p {directory}`.",
+    )
