@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from gateway.config import ConfigError, load_config
+from gateway.config import ConfigError, judge_spec, load_config
 from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
 from gateway.hostnet import HostNetworkError
-from policy import Severity, compare, validate
+from policy import Severity, compare
 from tunnel import CloseReason, LocalError
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ async def prepare(spec: GatewaySpec, host: HostHold) -> dict[str, Terms]:
         facts = await host.facts()
     except HostNetworkError as error:
         raise ConfigRefused((str(error),)) from error
-    problems = validate(spec, facts)
+    problems = judge_spec(spec, facts)
     for problem in problems:
         if problem.severity is Severity.WARNING:
-            logger.warning("configuration warning", key=problem.key_path, problem=problem.text)
+            logger.warning("configuration warning", key=problem.key_path, where=problem.where, problem=problem.text)
     errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
     if errors:
         raise ConfigRefused(errors)

@@ -7,7 +7,7 @@ what `policy.validate` says included. Must not know what the daemon does with an
 from __future__ import annotations
 
 from gateway.config.problems import ConfigError, Problem
-from gateway.config.reading import check_config, load_config
+from gateway.config.reading import check_config, judge_spec, load_config
 from gateway.config.settings import Config, ConnectionLogSettings, GatewaySettings, LogSettings
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "LogSettings",
     "Problem",
     "check_config",
+    "judge_spec",
     "load_config",
 ]

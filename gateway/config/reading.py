@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config.settings import GatewaySettings
-    from policy import HostFacts
+    from policy import GatewaySpec, HostFacts
 
-__all__ = ["check_config", "load_config"]
+__all__ = ["check_config", "judge_spec", "load_config"]
 
 MAX_CONFIG_SIZE = 4 * 1024 * 1024
 """Tens of thousands of rules; more than this is some other file."""
@@ -72,6 +72,15 @@ def check_config(
         return tuple(dict.fromkeys((*error.problems, *meaning)))
 
 
+def judge_spec(spec: GatewaySpec, facts: HostFacts | None) -> tuple[Problem, ...]:
+    """What `policy.validate` has to say, with the names of endpoints, as whoever wrote the file knows them."""
+    names = [endpoint.name for endpoint in spec.endpoints]
+    return tuple(
+        Problem(found.key_path, found.text, where_of(found.key_path, names), found.severity)
+        for found in validate(spec, facts)
+    )
+
+
 def _load_without_files(path: Path, now: datetime) -> Config | None:
     """The configuration as it would be if every file were right; None where the shape is already wrong."""
     surroundings = Surroundings(path.absolute().parent, now, read_files=False)
@@ -82,15 +91,11 @@ def _load_without_files(path: Path, now: datetime) -> Config | None:
 
 
 def _meaning_problems(config: Config, read_facts: Callable[[GatewaySettings], HostFacts | None]) -> tuple[Problem, ...]:
-    names = [endpoint.name for endpoint in config.spec.endpoints]
     facts = read_facts(config.settings)
     return (
         *socket_problems(config.settings),
         *(log_problems(config.settings) if facts is not None else ()),
-        *(
-            Problem(found.key_path, found.text, where_of(found.key_path, names), found.severity)
-            for found in validate(config.spec, facts)
-        ),
+        *judge_spec(config.spec, facts),
     )
 
 

@@ -114,6 +114,12 @@ async def test_a_file_that_does_not_pass_changes_nothing(
         assert gateway.world.book == []
 
 
+async def test_what_is_wrong_names_its_endpoint(tmp_path: Path) -> None:
+    async with running(tmp_path, main(), other()) as gateway:
+        with pytest.raises(ConfigRefused, match=r'^endpoint\[1\][^ ]* \(endpoint "other"\): '):
+            await gateway.reload(main(), other() | {"client_cidr_block": "10.20.0.0/22"})
+
+
 async def test_a_restart_that_fails_goes_back_to_what_worked(tmp_path: Path) -> None:
     async with running(tmp_path, main()) as gateway:
         gateway.world.taken_ports = {1443}
