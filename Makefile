@@ -58,19 +58,24 @@ uninstall: ## remove the service; PURGE=1 removes /etc/portway and /var/lib/port
 
 clean: ## remove everything that these targets have made in the checkout
 	@rm -rf .venv build dist ./*.egg-info bench-results .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -f tunnel/nativeplane/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: root
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo "This sets up networks and opens port 443, so it has to run as root." >&2; exit 1; }
 
-# A stamp is made anew when pyproject.toml changes. pip knows `--group` since 25.1.
-.venv/.runtime: pyproject.toml
+# A stamp is made anew when what it is made of changes. pip knows `--group` since 25.1. What cannot be compiled now must
+# not be there from an earlier time.
+.venv/.runtime: pyproject.toml setup.py $(wildcard tunnel/nativeplane/core/*.[ch])
 	@tools/system-packages venv
+	@tools/system-packages build || true
 	@echo "Making the virtual environment …"
 	@"$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
+	@rm -f tunnel/nativeplane/*.so
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable .
+	@tools/say-plane $(BIN)/python
 	@touch $@
 
 .venv/.dev: .venv/.runtime

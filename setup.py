@@ -17,7 +17,7 @@ setup(
         Extension(
             "tunnel.nativeplane._core",
             sources=sorted(map(str, CORE.glob("*.c"))),
-            depends=sorted(map(str, CORE.glob("*.h"))),
+            depends=["setup.py", *sorted(map(str, CORE.glob("*.h")))],
             libraries=["crypto"],
             extra_compile_args=[
                 *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden"),
