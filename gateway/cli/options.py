@@ -34,13 +34,16 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+# typer's own complaint about a path that may not be read is a usage message: `readable=False` leaves it to whoever
+# reads the path to say so in a sentence.
+
 ConfigOption = Annotated[
     Path,
     typer.Option(
         "--config",
         "-c",
         default_factory=default_config,
-        readable=False,  # whoever reads it says so in a sentence
+        readable=False,
         show_default=False,
         help=f"The configuration file. If not given: {HERE}, or else {INSTALLED}.",
     ),

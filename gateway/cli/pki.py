@@ -39,7 +39,7 @@ app = typer.Typer(
     ),
 )
 
-DirectoryOption = Annotated[Path, typer.Option("--dir", help="Where the authority keeps its files.")]
+DirectoryOption = Annotated[Path, typer.Option("--dir", readable=False, help="Where the authority keeps its files.")]
 KeyTypeOption = Annotated[KeyType, typer.Option("--key-type", help="The kind of key.")]
 DaysOption = Annotated[int | None, typer.Option("--days", help="How long the certificate lives; 825 if not given.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The certificate's common name.")]

@@ -44,10 +44,12 @@ def profile(  # noqa: PLR0917 - typer passes all of them by name
         ),
     ] = None,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The authority's directory, if not the configuration's pki_dir.")
+        Path | None,
+        typer.Option("--dir", readable=False, help="The authority's directory, if not the configuration's pki_dir."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A new file for the profile, readable by its owner only.")
+        Path | None,
+        typer.Option("--output", "-o", readable=False, help="A new file for the profile, readable by its owner only."),
     ] = None,
 ) -> None:
     """Print a profile for a stock OpenVPN client.

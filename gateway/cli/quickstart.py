@@ -14,7 +14,7 @@ from gateway.cli.profile import profile as make_profile
 from gateway.cli.reporting import fail, failing_with_sentences, say
 from gateway.cli.serve import serve as run_gateway
 from gateway.hostnet import HostNetworkError, read_host_facts
-from gateway.pki import Authority
+from gateway.pki import Authority, PkiError
 from gateway.quickstart import QuickstartError, build_config, choose_pool, find_uplink
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ _SERVER = "server"
 
 
 def quickstart(
-    state: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("/var/lib/portway"),
-    config: Annotated[Path | None, typer.Option(help="The configuration, if not config.toml beside the rest.")] = None,
+    state: Annotated[Path, typer.Option(readable=False, help="Where everything is kept.")] = Path("/var/lib/portway"),
+    config: Annotated[
+        Path | None, typer.Option(readable=False, help="The configuration, if not config.toml beside the rest.")
+    ] = None,
     client: Annotated[str, typer.Option(help="Who the first profile is for.")] = "laptop",
     serve: Annotated[bool, typer.Option(help="Run the gateway as well.")] = True,
 ) -> None:
@@ -40,18 +42,27 @@ def quickstart(
     """
     state = state.absolute()
     config = (config or state / "config.toml").absolute()
-    if not config.exists():
-        with failing_with_sentences(QuickstartError, HostNetworkError):
+    if not _is_there(config):
+        with failing_with_sentences(QuickstartError, HostNetworkError, PkiError):
             facts = read_host_facts()
             uplink = find_uplink(facts)
             _make_certificates(state / "pki", uplink, client)
             _write_config(config, state, facts, uplink)
     path = state / f"{client}.ovpn"
-    if not path.exists():
+    if not _is_there(path):
         make_profile(client, config=config, output=path)
     say(f"Configuration: {config}\nProfile:       {path}   (for any OpenVPN client; it holds a private key)")
     if serve:
         run_gateway(config)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise fail(
+            f"{path} cannot be looked for: {error.strerror}. Run this as root, or choose another --state."
+        ) from None
 
 
 def _make_certificates(directory: Path, uplink: Uplink, client: str) -> None:

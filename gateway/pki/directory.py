@@ -46,7 +46,11 @@ class Directory:
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
         with self._explained("read"):
-            return os.path.lexists(self.file(name))
+            try:
+                self.file(name).lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            return True
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
@@ -148,4 +152,5 @@ class Directory:
             yield
         except OSError as error:
             name = error.filename if isinstance(error.filename, str) else str(self.path)
-            raise PkiError(f"{name} cannot be {verb}: {error.strerror or error}.") from error
+            advice = " Run this as the directory's owner, or as root." if isinstance(error, PermissionError) else ""
+            raise PkiError(f"{name} cannot be {verb}: {error.strerror or error}.{advice}") from error

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +12,10 @@ from gateway.cli import app
 from gateway.pki import Authority
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +97,32 @@ def test_every_command_renews_a_list_that_is_due(tmp_path: Path) -> None:
     (tmp_path / "pki/crl.pem").unlink()
     assert "Renewed pki/crl.pem." in run("list").stderr
     assert "Renewed" not in run("list").stderr
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """As a user without rights; who is none other than root now stays who it is."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o755])
+@pytest.mark.parametrize("command", ["init", "list", "server x", "client x", "revoke alice"])
+def test_without_permission_every_command_says_so_in_a_sentence(tmp_path: Path, command: str, mode: int) -> None:
+    for preparation in ("init", "client alice"):
+        run(preparation)
+    tmp_path.chmod(0o755)
+    directory = tmp_path / "pki"
+    for file in directory.glob("*"):
+        file.chmod(0o000)
+    directory.chmod(mode & (0o777 if os.geteuid() == 0 else 0o555))
+    with as_somebody_else():
+        result = run(command)
+    directory.chmod(0o700)
+    assert result.exit_code == 1, result.output
+    assert re.fullmatch(r"pki\S* cannot be (read|written): Permission denied\. Run this as .*\.\n", result.stderr)
