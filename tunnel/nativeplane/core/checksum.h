@@ -4,6 +4,15 @@
 
 #include "octets.h"
 
+/* A sum of 16-bit or 32-bit words as a one's-complement sum of 16-bit words. */
+static inline uint16_t fold_sum(uint64_t sum)
+{
+    sum = (sum >> 32) + (sum & 0xFFFFFFFF);
+    sum = (sum >> 32) + (sum & 0xFFFFFFFF);
+    sum = (sum >> 16) + (sum & 0xFFFF);
+    return (uint16_t)((sum >> 16) + (sum & 0xFFFF));
+}
+
 /* The one's-complement sum, folded to 16 bits and not complemented, of `octets` added to `initial`. An odd last octet
  * counts as the high half of a word, so only the last of several calls may be odd. */
 uint16_t sum_octets(struct span octets, uint32_t initial);

@@ -28,6 +28,8 @@ struct virtio_header {
 struct virtio_header load_virtio_header(struct span frame);
 void store_virtio_header(struct span frame, const struct virtio_header *header);
 
+#define MOST_HEADERS 120 /* of IPv4 and TCP, options included */
+
 /* One frame that is being cut. Its fields are cut.c's own, but for `count`, `segment` and `last`. */
 struct cutter {
     size_t count;   /* packets that it gives */
@@ -35,8 +37,14 @@ struct cutter {
     size_t last;    /* octets of the last */
     struct span packet;
     struct virtio_header header;
-    size_t headers, transport, at, given;
-    uint8_t head[128]; /* headers of the first segment, as a pattern for all */
+    size_t transport, headers; /* where the TCP or UDP header begins, and where the data */
+    size_t step;               /* octets of data in each segment but the last */
+    size_t given;              /* packets so far */
+    uint32_t sequence;
+    uint16_t identification;
+    uint8_t flags;
+    uint16_t ipv4_sum, transport_sum; /* of `head`, the latter with the addresses and the protocol */
+    uint8_t head[MOST_HEADERS];       /* the headers, without what differs from segment to segment */
 };
 
 /* Begin with a frame, virtio header included (`has_header` false: a bare packet, as from a device without them). False when

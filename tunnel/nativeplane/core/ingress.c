@@ -96,17 +96,18 @@ static void forward(struct worker *worker, struct peer *peer, struct span packet
 }
 
 /* Step 5: what `trains` calls. */
-bool write_to_tun(void *context, struct peer *peer, const struct iovec *pieces, int count, unsigned packets, size_t octets)
+int write_to_tun(void *context, struct peer *peer, const struct iovec *pieces, int count, unsigned packets, size_t octets)
 {
     struct worker *worker = context;
-    if (tun_write(worker->tun, pieces, count) < 0) {
+    int error = tun_write(worker->tun, pieces, count);
+    if (error < 0) {
         if (packets == 1)
             drop_packets(worker, peer, DROP_TUN_REFUSED, 1);
-        return false;
+        return error;
     }
     atomic_fetch_add_explicit(&peer->traffic.ingress_packets, packets, memory_order_relaxed);
     atomic_fetch_add_explicit(&peer->traffic.ingress_octets, octets, memory_order_relaxed);
-    return true;
+    return 0;
 }
 
 /* Step 3. */

@@ -20,6 +20,8 @@ enum drop find_fault(struct span packet);
 /* Lower the MSS that a TCP SYN announces to `limit`, in place, and correct its checksum. The packet is sound. */
 void clamp_mss(struct span packet, uint16_t limit);
 
+static inline size_t ipv4_header_size(struct span packet) { return (load8(packet, 0) & 0x0F) * 4u; }
+
 /* Of a sound packet, in host order. */
 static inline uint32_t source_of(struct span packet) { return load32(packet, 12); }
 static inline uint32_t destination_of(struct span packet) { return load32(packet, 16); }

@@ -73,6 +73,23 @@ static inline uint32_t load32(struct span span, size_t offset)
     return __builtin_bswap32(value);
 }
 
+static inline uint64_t load64(struct span span, size_t offset)
+{
+    uint64_t value = 0;
+    if (must_hold(span, offset, sizeof value))
+        memcpy(&value, span.at + offset, sizeof value);
+    return __builtin_bswap64(value);
+}
+
+/* Copy `size` octets from `offset` on out of the span; false, and nothing done, when they are not all there. */
+static inline bool take_out(struct span span, size_t offset, void *to, size_t size)
+{
+    if (!must_hold(span, offset, size))
+        return false;
+    memcpy(to, span.at + offset, size);
+    return true;
+}
+
 static inline void store8(struct span span, size_t offset, uint8_t value)
 {
     if (must_hold(span, offset, 1))

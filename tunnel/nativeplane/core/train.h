@@ -20,10 +20,14 @@
 
 struct peer;
 
-/* What leaves: `pieces[0]` is a virtio header where the device has them, or an empty piece; then the packet. `packets` and
- * `octets` are what was joined. Returns whether the device took it. */
-typedef bool (*train_write)(void *context, struct peer *peer, const struct iovec *pieces, int count, unsigned packets,
-                            size_t octets);
+/* What leaves: `pieces[0]` is a virtio header, and for joined packets their common headers; or nothing, for a device without
+ * virtio headers. Then a single packet as it came, or the data of all. `packets` and `octets` are what it is made of. Returns
+ * 0, or a negative errno when the device took nothing.
+ *
+ * It counts what was taken, and as dropped a single packet that was refused. Joined packets that were refused do not count:
+ * they are given again one by one. After -EINVAL for joined packets no more of that protocol are joined. */
+typedef int (*train_write)(void *context, struct peer *peer, const struct iovec *pieces, int count, unsigned packets,
+                           size_t octets);
 
 struct train; /* a flow's packets so far */
 
@@ -33,6 +37,7 @@ struct trains {
     bool has_header; /* the device wants virtio headers; without them nothing is joined */
     bool joins_tcp, joins_udp;
     unsigned used; /* how many of `train` are in use */
+    uint64_t flows[MOST_TRAINS]; /* destination and ports of each */
     struct train *train; /* MOST_TRAINS of them */
 };
 

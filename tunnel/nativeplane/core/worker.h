@@ -98,7 +98,7 @@ struct stream *find_stream(struct plane *plane, uint64_t number);
 /* ingress.c */
 void ingress_datagrams(struct worker *worker);
 enum stream_state ingress_stream(struct worker *worker, struct stream *stream);
-bool write_to_tun(void *worker, struct peer *peer, const struct iovec *pieces, int count, unsigned packets, size_t octets);
+int write_to_tun(void *worker, struct peer *peer, const struct iovec *pieces, int count, unsigned packets, size_t octets);
 
 /* egress.c. `egress_frames`: 0, or negative errno when the device is gone. */
 int egress_frames(struct worker *worker);
