@@ -39,7 +39,7 @@ lint: .venv/.dev ## check style, formatting, types and who imports whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: root .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--runs 5 --seconds 10")
+bench: root .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--quick", "--list" says what there is)
 	@tools/system-packages test
 	@$(BIN)/python -m tests.bench $(ARGS)
 

@@ -236,6 +236,8 @@ static int carry(struct tunnel *tunnel)
     while (!failure) {
         if (poll(ready, 2, -1) < 0 && errno != EINTR)
             return -errno;
+        if (ready[0].revents & (POLLERR | POLLHUP | POLLNVAL))
+            return -ENODEV;
         if (ready[1].revents) {
             receive_payloads(tunnel->client, tunnel->receiver, take_for_tun, tunnel);
             trains_flush(&tunnel->trains);

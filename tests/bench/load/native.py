@@ -153,6 +153,12 @@ class NativeLoad:
         self._call("load_client_new", ctypes.byref(settings), ctypes.byref(client))
         self._clients.append(client)
 
+    def close(self) -> None:
+        """Forget all clients and their keys."""
+        for client in self._clients:
+            self._library.load_client_free(client)
+        self._clients.clear()
+
     def tunnel(self, tun: int) -> None:
         """Be a whole client with a TUN device, until the device is gone; raises LoadError then."""
         self._call("load_tunnel", self._clients[0], tun)

@@ -1,0 +1,43 @@
+"""The bench runs: no figure is judged here, but that what it sends arrives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.bench.load.native import compile_library
+from tests.bench.measure import run_once
+from tests.bench.scenarios import Crowd, Packets, Peer, Scenario, Streams
+from tests.bench.servers import SERVERS, Contestant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.bench.scenarios import Work
+
+pytestmark = pytest.mark.interop
+
+CROWD = Crowd(clients=5, rounds=3, echoes_per_s=100)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_library(tmp_path_factory.mktemp("load") / "load_client.so")
+
+
+def measure(contestant: Contestant, work: Work, directory: Path, library: Path) -> dict[str, float]:
+    return run_once(SERVERS[contestant], Scenario("test", "", work), directory, library, seconds=1)
+
+
+@pytest.mark.parametrize("contestant", [Contestant.PYTHON, Contestant.OPENVPN], ids=lambda contestant: contestant.value)
+def test_every_server_serves_a_crowd_of_load_clients(contestant: Contestant, tmp_path: Path, library: Path) -> None:
+    figures = measure(contestant, CROWD, tmp_path, library)
+    assert (figures["clients"], figures["sent"], figures["lost"]) == (5, 15, 0)
+
+
+@pytest.mark.parametrize("work", [Streams(Peer.LOAD, streams=2), Packets((64, 576))], ids=["streams", "packets"])
+def test_a_load_moves_packets_both_ways(work: Work, tmp_path: Path, library: Path) -> None:
+    figures = measure(Contestant.OPENVPN, work, tmp_path, library)
+    assert figures["up.mbit_per_s"] > 0
+    assert figures["down.mbit_per_s"] > 0
