@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
@@ -24,21 +25,25 @@ MEANING = (Drop.NO_ROUTE, Drop.NO_RULE, Verdict.FORWARD, Verdict.LOCAL, Drop.MUL
 NETWORK = IPv4Network("10.80.0.0/22")
 GATEWAY = IPv4Address("10.80.0.1")
 
-LIBRARY = load("access.c")
-LIBRARY.access_table_new.argtypes = (
-    *(ctypes.POINTER(ctypes.c_uint32), ctypes.c_char_p, ctypes.c_size_t),
-    *(ctypes.c_uint32, ctypes.c_uint32, ctypes.POINTER(ctypes.c_void_p)),
-)
-LIBRARY.access_verdict.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
-for counting in (LIBRARY.access_table_hold, LIBRARY.access_table_release, LIBRARY.access_table_free):
-    counting.argtypes = (ctypes.c_void_p,)
-LIBRARY.access_table_free.restype = None
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    library = load("access.c")
+    library.access_table_new.argtypes = (
+        *(ctypes.POINTER(ctypes.c_uint32), ctypes.c_char_p, ctypes.c_size_t),
+        *(ctypes.c_uint32, ctypes.c_uint32, ctypes.POINTER(ctypes.c_void_p)),
+    )
+    library.access_verdict.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+    for counting in (library.access_table_hold, library.access_table_release, library.access_table_free):
+        counting.argtypes = (ctypes.c_void_p,)
+    library.access_table_free.restype = None
+    return library
 
 
 def make(starts: list[int], verdicts: bytes, gateway: int = 0, broadcast: int = 0) -> tuple[int, ctypes.c_void_p]:
     table = ctypes.c_void_p()
     memory = (ctypes.c_uint32 * len(starts))(*starts)
-    error = LIBRARY.access_table_new(memory, verdicts, len(starts), gateway, broadcast, ctypes.byref(table))
+    error = library().access_table_new(memory, verdicts, len(starts), gateway, broadcast, ctypes.byref(table))
     return error, table
 
 
@@ -51,10 +56,10 @@ class NativeTable:
         assert error == 0, errno.errorcode[-error]
 
     def __del__(self) -> None:
-        LIBRARY.access_table_free(self.handle)
+        library().access_table_free(self.handle)
 
     def decide(self, destination: int) -> Verdict | Drop:
-        return MEANING[LIBRARY.access_verdict(self.handle, destination)]
+        return MEANING[library().access_verdict(self.handle, destination)]
 
 
 tables = st.dictionaries(addresses.map(int), st.sampled_from(Verdict), max_size=60).map(
@@ -148,17 +153,17 @@ def test_a_table_that_is_not_ascending_from_zero_or_has_no_such_verdict_is_refus
 
 def test_a_table_is_its_makers_until_others_hold_it() -> None:
     _, table = make([0], b"\0")
-    assert LIBRARY.access_table_hold(table) == 2
-    assert LIBRARY.access_table_hold(table) == 3
-    assert [LIBRARY.access_table_release(table) for _ in range(3)] == [2, 1, 0]
-    LIBRARY.access_table_free(table)
+    assert library().access_table_hold(table) == 2
+    assert library().access_table_hold(table) == 3
+    assert [library().access_table_release(table) for _ in range(3)] == [2, 1, 0]
+    library().access_table_free(table)
 
 
 def test_the_table_is_a_copy_of_what_it_was_made_from() -> None:
     starts, verdicts = (ctypes.c_uint32 * 2)(0, 0x0A000000), ctypes.create_string_buffer(b"\0\2")
     table = ctypes.c_void_p()
-    LIBRARY.access_table_new(starts, verdicts, 2, 0, 0, ctypes.byref(table))
+    library().access_table_new(starts, verdicts, 2, 0, 0, ctypes.byref(table))
     starts[1], verdicts.raw = 0xFFFFFFFF, b"\1\1\1"
-    assert LIBRARY.access_verdict(table, 0x0A000001) == Verdict.FORWARD
-    assert LIBRARY.access_verdict(table, 0x09FFFFFF) == Verdict.NO_ROUTE
-    LIBRARY.access_table_free(table)
+    assert library().access_verdict(table, 0x0A000001) == Verdict.FORWARD
+    assert library().access_verdict(table, 0x09FFFFFF) == Verdict.NO_ROUTE
+    library().access_table_free(table)

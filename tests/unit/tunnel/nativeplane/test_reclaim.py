@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,27 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.unit.tunnel.nativeplane.library import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DESTROY = ctypes.CFUNCTYPE(None, ctypes.c_size_t)
 MOST_WORKERS = 4
 workers = st.integers(0, MOST_WORKERS - 1)
 
-LIBRARY = load("reclaim.c")
-LIBRARY.reclaim_new.argtypes, LIBRARY.reclaim_new.restype = (ctypes.c_uint,), ctypes.c_void_p
-LIBRARY.reclaim_later.argtypes, LIBRARY.reclaim_later.restype = (ctypes.c_void_p, ctypes.c_size_t, DESTROY), None
-LIBRARY.reclaim_now.argtypes, LIBRARY.reclaim_now.restype = (ctypes.c_void_p,), ctypes.c_uint
-LIBRARY.reclaim_free.argtypes, LIBRARY.reclaim_free.restype = (ctypes.c_void_p,), None
-for saying in (LIBRARY.reclaim_online, LIBRARY.reclaim_quiet, LIBRARY.reclaim_offline):
-    saying.argtypes, saying.restype = (ctypes.c_void_p, ctypes.c_uint), None
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    library = load("reclaim.c")
+    signatures: dict[str, tuple[Sequence[type], type | None]] = {
+        "reclaim_new": ((ctypes.c_uint,), ctypes.c_void_p),
+        "reclaim_free": ((ctypes.c_void_p,), None),
+        "reclaim_later": ((ctypes.c_void_p, ctypes.c_size_t, DESTROY), None),
+        "reclaim_now": ((ctypes.c_void_p,), ctypes.c_uint),
+        **{f"reclaim_{state}": ((ctypes.c_void_p, ctypes.c_uint), None) for state in ("online", "quiet", "offline")},
+    }
+    for name, (arguments, result) in signatures.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, result
+    return library
 
 
 class Reclaim:
@@ -32,27 +41,27 @@ class Reclaim:
     def __init__(self, workers: int = MOST_WORKERS) -> None:
         self.freed: list[int] = []
         self._destroy = DESTROY(self.freed.append)
-        self._handle: int | None = LIBRARY.reclaim_new(workers)
+        self._handle: int | None = library().reclaim_new(workers)
         assert self._handle
 
     def online(self, worker: int) -> None:
-        LIBRARY.reclaim_online(self._handle, worker)
+        library().reclaim_online(self._handle, worker)
 
     def quiet(self, worker: int) -> None:
-        LIBRARY.reclaim_quiet(self._handle, worker)
+        library().reclaim_quiet(self._handle, worker)
 
     def offline(self, worker: int) -> None:
-        LIBRARY.reclaim_offline(self._handle, worker)
+        library().reclaim_offline(self._handle, worker)
 
     def later(self, number: int) -> None:
-        LIBRARY.reclaim_later(self._handle, number, self._destroy)
+        library().reclaim_later(self._handle, number, self._destroy)
 
     def now(self) -> int:
-        return int(LIBRARY.reclaim_now(self._handle))
+        return int(library().reclaim_now(self._handle))
 
     def close(self) -> None:
         if self._handle:
-            LIBRARY.reclaim_free(self._handle)
+            library().reclaim_free(self._handle)
         self._handle = None
 
 
