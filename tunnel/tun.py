@@ -100,7 +100,8 @@ def open_tun(
     except OSError as error:
         number = error.errno or _number_in(error)
         reason = _REMEDIES.get(number, os.strerror(number) if number else str(error))
-        raise OSError(number, f"cannot create the TUN device {name_pattern!r} by /dev/net/tun: {reason}") from error
+        which = "a TUN device" if "%d" in name_pattern else f"the TUN device {name_pattern}"
+        raise OSError(number, f"cannot create {which} by /dev/net/tun: {reason}") from error
     return _device(handles, offload=False)
 
 
