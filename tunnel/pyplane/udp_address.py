@@ -30,6 +30,8 @@ ANCILLARY_SIZE: Final = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
 """Room for the larger address message and the segment size of `UDP_GRO`."""
 
 _IP_PKTINFO: Final = 8
+_MOST_CHOSEN: Final = 1024
+"""Local addresses whose control message is kept. A host may answer on a whole IPv6 prefix."""
 _pack_info4 = struct.Struct("=I4s4x").pack
 _pack_info6 = struct.Struct("=16sI").pack
 
@@ -42,8 +44,8 @@ class UdpAddresses:
     def __init__(self, listen: IPv4Address | IPv6Address) -> None:
         self._listen = listen
         self._wildcard = listen.is_unspecified
-        self._chosen: dict[bytes, Ancillary] = {b"": []}
-        """One entry for each address of this host that clients use."""
+        self._chosen: dict[bytes, Ancillary] = {}
+        """By the address of this host that a client uses; begun anew when there are too many."""
 
     def request_destinations(self, sock: socket.socket) -> None:
         """Let the kernel say with each datagram which address it was sent to, if that is not known anyway."""
@@ -65,11 +67,9 @@ class UdpAddresses:
         """The control message that lets an answer leave from the address that the client sent to."""
         found = self._chosen.get(local)
         if found is None:
-            if len(local) == 4:
-                found = [(socket.IPPROTO_IP, _IP_PKTINFO, _pack_info4(0, local))]
-            else:
-                found = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _pack_info6(local, 0))]
-            self._chosen[local] = found
+            if len(self._chosen) >= _MOST_CHOSEN:
+                self._chosen.clear()
+            found = self._chosen[local] = _build_ancillary(local)
         return found
 
     def path_of(self, source: Source) -> Path:
@@ -96,3 +96,11 @@ class UdpAddresses:
             return b""
         octets = to_octets(local)
         return octets[12:] if self._listen.version == 4 else octets
+
+
+def _build_ancillary(local: bytes) -> Ancillary:
+    if not local:
+        return []
+    if len(local) == 4:
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, _pack_info4(0, local))]
+    return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _pack_info6(local, 0))]

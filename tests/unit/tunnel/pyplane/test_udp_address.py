@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 
 import pytest
@@ -35,3 +36,13 @@ def test_a_path_without_a_local_address_leaves_the_choice_to_the_kernel() -> Non
     address, local = addresses.source_of(Path(Transport.UDP, ("198.51.100.1", 9)))
     assert (address, local) == (("198.51.100.1", 9), b"")
     assert addresses.ancillary_for(local) == []
+
+
+def test_a_client_that_uses_a_whole_prefix_of_this_host_fills_no_memory() -> None:
+    addresses = UdpAddresses(ip_address("::"))
+    first = ip_address("2001:db8::").packed
+    wanted = addresses.ancillary_for(first)
+    for number in range(5000):
+        addresses.ancillary_for(first[:8] + number.to_bytes(8, "big"))
+    assert len(addresses._chosen) <= 1024
+    assert addresses.ancillary_for(first) == wanted == [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, first + bytes(4))]
