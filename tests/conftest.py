@@ -1,11 +1,14 @@
 """What all tests share: which of them can run here, and how hard hypothesis tries.
 
-Tests marked `netns` or `interop` need root, network namespaces and (interop) the stock client. Where these are
-missing they are skipped; with PORTWAY_REQUIRE_INTEROP=1, as `.ci/run` sets it, not running one is a failure.
+Tests marked `netns` or `interop` need root, network namespaces and (interop) the stock client; those marked `native`
+need the compiled data plane. Where these are missing they are skipped; with PORTWAY_REQUIRE_INTEROP=1, as `.ci/run`
+sets it, not running one is a failure.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -33,8 +36,19 @@ settings.register_profile("fuzz", settings.get_profile("house"), derandomize=Fal
 settings.load_profile("house")
 
 
+@functools.cache
+def _native_is_compiled() -> bool:
+    try:
+        importlib.import_module("tunnel.nativeplane")
+    except ImportError:
+        return False
+    return True
+
+
 def _lacking(item: pytest.Item) -> str | None:
     """Why this test cannot run here; None where it can."""
+    if item.get_closest_marker("native") and not _native_is_compiled():
+        return "needs the native data plane, which is not compiled"
     marks = [mark for mark in PRIVILEGED if item.get_closest_marker(mark)]
     if marks and os.geteuid():
         return "needs root"
@@ -42,8 +56,8 @@ def _lacking(item: pytest.Item) -> str | None:
     return f"needs {', '.join(sorted(missing))}" if missing else None
 
 
-def _is_privileged(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(mark) for mark in PRIVILEGED)
+def _is_conditional(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in (*PRIVILEGED, "native"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,15 +69,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if REQUIRED and report.skipped and _is_privileged(item):
+    if REQUIRED and report.skipped and _is_conditional(item):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} has to run here, but was skipped: {report.longrepr}"
     return report
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    if REQUIRED and any(map(_is_privileged, items)):
-        raise pytest.UsageError("PORTWAY_REQUIRE_INTEROP=1, but interop or netns tests were deselected")
+    if REQUIRED and any(map(_is_conditional, items)):
+        raise pytest.UsageError("PORTWAY_REQUIRE_INTEROP=1, but interop, netns or native tests were deselected")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

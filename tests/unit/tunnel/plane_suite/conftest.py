@@ -18,33 +18,45 @@ if TYPE_CHECKING:
 
     import trio
 
+    from tunnel.nativeplane import NativeDataPlane
     from tunnel.plane_settings import PlaneSettings
 
 
-def open_python_plane(chosen: PlaneSettings, device: socket.socket) -> tuple[PythonDataPlane, int]:
+def plane_class(name: str) -> type[PythonDataPlane | NativeDataPlane]:
+    if name == "python":
+        return PythonDataPlane
+    from tunnel.nativeplane import NativeDataPlane
+
+    return NativeDataPlane
+
+
+def open_plane(name: str, chosen: PlaneSettings, device: socket.socket) -> PythonDataPlane | NativeDataPlane:
     while True:
         try:
-            plane = PythonDataPlane.open(chosen, open_device=lambda name, **_: TunDevice(name, 0, device))
+            return plane_class(name).open(chosen, open_device=lambda name, **_: TunDevice(name, 0, device))
         except OSError as error:
             # The kernel chose a port that is free for UDP and taken for TCP.
             if chosen.port or error.errno != errno.EADDRINUSE:
                 raise
-        else:
-            return plane, plane.port
 
 
-PLANES = [pytest.param(open_python_plane, id="python")]
+PLANES = [
+    pytest.param(("python", 1), id="python"),
+    pytest.param(("native", 1), id="native", marks=pytest.mark.native),
+    pytest.param(("native", 3), id="native-3-workers", marks=pytest.mark.native),
+]
 
 
 @pytest.fixture(params=PLANES)
 async def start(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Callable[..., Awaitable[Rig]]]:
     """Starts a plane with changed settings; it stops with the test."""
+    name, workers = request.param
     with ExitStack() as rigs:
 
         async def start_one(**overrides: Any) -> Rig:
             plane_end, far_end = socket_device()
-            plane, port = request.param(settings(**overrides), plane_end)
-            rig = Rig(plane, port, far_end)
+            plane = open_plane(name, settings(workers=workers, **overrides), plane_end)
+            rig = Rig(plane, plane.port, far_end)
             rigs.callback(rig.close)
             await nursery.start(rig.run)
             return rig
