@@ -122,8 +122,10 @@ struct peer *peer_by_path(struct peer_table *table, const struct path *path)
 static bool move_locked(struct peer_table *table, struct peer *peer, const struct path *path)
 {
     struct peer *owner = find_path(table, path);
-    if (owner || atomic_load_explicit(&peer->removed, memory_order_relaxed))
-        return owner == peer;
+    if (owner == peer)
+        return true;
+    if (owner || peer->by_stream || atomic_load_explicit(&peer->removed, memory_order_relaxed))
+        return false;
     unlink_path(table, peer);
     pthread_mutex_lock(&peer->path_mutex);
     peer->path = *path;
