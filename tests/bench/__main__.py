@@ -53,6 +53,7 @@ def bench(
     if os.geteuid():
         sys.exit("The bench makes network namespaces, so it has to run as root.")
     chosen = select(scenario or (), quick=quick)
+    contestants = [contestant for contestant in Contestant if contestant in (only or Contestant)]
     begun = describe()
     progress.print(str(begun))
     results: Results = {}
@@ -60,9 +61,10 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="portway-bench-") as scratch:
         library = compile_library(Path(scratch) / "load_client.so")
         for each in chosen:
-            results[each.name] = _measure(each, only or list(Contestant), library, runs=runs, seconds=seconds)
+            results[each.name] = _measure(each, contestants, library, runs=runs, seconds=seconds)
             Console().print(scenario_table(each, results))
             _write(output, chosen, results, begun)
+    print("up: from the client to the network; down: from the network to the client.\n")
     Console().print(goal_table(medians(results)))
 
 

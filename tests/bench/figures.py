@@ -42,7 +42,8 @@ DIRECTED = {
     "cores": Measure("server busy", "cores", 2),
 }
 """Figures that there are once for each direction: `up.kpps` and `down.kpps`."""
-DIRECTIONS = {"up": "client to network", "down": "network to client"}
+DIRECTIONS = ("up", "down")
+"""From the client to the network, and from the network to the client."""
 PLAIN = {
     "idle.p50_ms": Measure("round trip, idle, median", "ms", 3),
     "idle.p99_ms": Measure("round trip, idle, 99th percentile", "ms", 3),
@@ -72,7 +73,7 @@ def label_of(name: str) -> Measure:
     if direction not in DIRECTIONS:
         return PLAIN[name]
     measure = DIRECTED[rest]
-    return Measure(f"{measure.label}, {DIRECTIONS[direction]}", measure.unit, measure.decimals)
+    return Measure(f"{direction}: {measure.label}", measure.unit, measure.decimals)
 
 
 def shown(name: str, value: float) -> str:

@@ -99,7 +99,12 @@ def _title(scenario: Scenario, results: Results) -> str:
 def as_markdown(scenarios: Sequence[Scenario], results: Results, begun: Machine) -> str:
     """All tables, goals first."""
     found = medians(results)
-    parts = [f"Measured on {begun}.", "", "| goal | | reached | |", "|---|---|---|---|"]
+    parts = [
+        f"Measured on {begun}. Up is from the client to the network, down the other way.",
+        "",
+        "| goal | | reached | |",
+        "|---|---|---|---|",
+    ]
     parts += [_markdown_row(_goal_row(outcome)) for outcome in outcomes(found)]
     for scenario in scenarios:
         servers = found.get(scenario.name, {})

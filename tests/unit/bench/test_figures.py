@@ -12,10 +12,8 @@ def test_a_median_is_taken_of_each_figure_and_server() -> None:
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.parametrize("name", DIRECTED)
-def test_a_direction_is_said_in_words(direction: str, name: str) -> None:
-    label = label_of(f"{direction}.{name}").label
-    assert label.startswith(DIRECTED[name].label)
-    assert "network" in label
+def test_a_direction_stands_before_the_figure(direction: str, name: str) -> None:
+    assert label_of(f"{direction}.{name}").label == f"{direction}: {DIRECTED[name].label}"
 
 
 def test_other_names_may_have_dots_too() -> None:

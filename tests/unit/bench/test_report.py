@@ -31,13 +31,13 @@ SCENARIOS = select(["tcp", "crowd"])
 
 def test_a_row_has_values_unit_and_ratios() -> None:
     servers = {"native": {"up.kpps": 1000.0}, "python": {"up.kpps": 150.0}, "openvpn": {"up.kpps": 200.0}}
-    assert rows_of(servers) == [["packets, client to network", "1,000", "150", "200", "k/s", "5.00", "0.75"]]
+    assert rows_of(servers) == [["up: packets", "1,000", "150", "200", "k/s", "5.00", "0.75"]]
     assert header_of(servers)[4:] == ["unit", "native : openvpn", "python : openvpn"]
 
 
 def test_there_are_no_ratios_without_openvpn() -> None:
     servers = {"native": {"up.kpps": 1000.0}}
-    assert rows_of(servers) == [["packets, client to network", "1,000", "k/s"]]
+    assert rows_of(servers) == [["up: packets", "1,000", "k/s"]]
     assert header_of(servers) == ["", "Portway, native", "unit"]
 
 
@@ -61,7 +61,7 @@ def test_tables_say_how_many_runs_and_whether_goals_are_met() -> None:
 def test_markdown_has_the_machine_the_goals_and_what_was_measured() -> None:
     said = as_markdown(SCENARIOS, RESULTS, MACHINE)
     assert "A Processor, 2 cores, Linux 6.1" in said
-    assert "| server CPU, client to network | 1.50 | 6.00 | s/GB | 0.25 |" in said
+    assert "| up: server CPU | 1.50 | 6.00 | s/GB | 0.25 |" in said
     assert "crowd" not in said
     for table in said.split("\n\n"):
         widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
