@@ -127,13 +127,14 @@ class PeerRecord:
         self.sending = None if state.sending is None else self.sealing[state.sending]
 
     def worn_key(self, limits: WearLimits) -> int | None:
-        """The id of a key that has become worn since the last call."""
-        candidates = [key for key in (self.sending, *self.opening.values()) if key is not None]
-        for key in candidates:
-            if key.key_id not in self.worn_reported and key.is_worn(limits):
-                self.worn_reported.add(key.key_id)
-                return key.key_id
-        return None
+        """The id of the key in use, if it has become worn since the last call; replaced keys end by themselves."""
+        if self.sending is None or self.sending.key_id in self.worn_reported:
+            return None
+        key_id = self.sending.key_id
+        if not self.sending.is_worn(limits) and not self.opening[key_id].is_worn(limits):
+            return None
+        self.worn_reported.add(key_id)
+        return key_id
 
 
 class PeerTable:

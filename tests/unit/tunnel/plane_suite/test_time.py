@@ -64,6 +64,20 @@ async def test_a_worn_key_is_reported_once(
     assert len(rig.events.of("worn")) == 1
 
 
+async def test_a_replaced_key_wears_without_a_word(start: Callable[..., Awaitable[Rig]]) -> None:
+    rig = await start(wear=WearLimits(packets=10))
+    leisurely, worn = await rig.udp_client(), await rig.udp_client()
+    rig.new_key(leisurely, 1)
+    leisurely.key_id = 0  # a client may go on under its old key for the whole transition window
+    for client in (leisurely, worn):
+        for _ in range(12):
+            await client.send(client.packet(TARGET))
+            await rig.from_tun()
+    assert await rig.events.wait("worn") == (worn.peer_id,)
+    await trio.sleep(1.2)
+    assert rig.events.of("worn") == [(worn.peer_id,)]
+
+
 async def test_stopping_closes_everything(rig: Rig) -> None:
     client, path = await rig.tcp_stranger()
     await rig.stop()
