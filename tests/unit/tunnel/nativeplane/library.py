@@ -1,4 +1,4 @@
-"""Compiles sources of the native core into a shared library, and loads it."""
+"""Compiles sources of the native core into a shared library, and loads it; or into a program."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 @functools.cache
 def load(*sources: str) -> ctypes.CDLL:
     """The named sources of the core as one library; a test's own C is named by its whole path."""
-    target = Path(_directory().name) / ("-".join(Path(name).stem for name in sources) + ".so")
-    sanitize = [f"-fsanitize={SANITIZERS}", "-fno-omit-frame-pointer"] if SANITIZERS else []
-    command = [
-        "cc",
-        *FLAGS,
-        *sanitize,
-        "-shared",
-        f"-I{CORE}",
-        "-o",
-        str(target),
-        *(str(CORE / name) for name in sources),
-        "-lcrypto",
-    ]
+    return ctypes.CDLL(str(_compile(sources, ".so", "-shared")))
+
+
+@functools.cache
+def program(*sources: str, sanitizers: str = SANITIZERS) -> Path:
+    """The same as a program: one of them has a `main`."""
+    return _compile(sources, "", sanitizers=sanitizers)
+
+
+def _compile(sources: tuple[str, ...], suffix: str, *flags: str, sanitizers: str = SANITIZERS) -> Path:
+    names = "-".join(Path(name).stem for name in sources)
+    target = Path(_directory().name) / f"{names[:100]}-{abs(hash((sources, sanitizers)))}{suffix}"
+    sanitize = [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer"] if sanitizers else []
+    files = [str(CORE / name) for name in sources]
+    command = ["cc", *FLAGS, *sanitize, *flags, f"-I{CORE}", "-o", str(target), *files, "-lcrypto"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(target))
+    return target
 
 
 class Span(ctypes.Structure):
