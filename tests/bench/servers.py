@@ -128,8 +128,7 @@ class PortwayServer:
                 authorization_rule=[rule(OFFICE_NETWORK)],
             ),
         )
-        if self.plane != "python":
-            config["gateway"]["plane"] = self.plane
+        config["gateway"]["plane"] = self.plane
         return Gateway(lab.gateway, material.directory, config, log=lab.log("portway"))
 
 
