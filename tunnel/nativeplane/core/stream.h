@@ -56,7 +56,7 @@ typedef void (*stream_take)(void *context, struct stream *stream, struct span fr
 
 enum stream_state { STREAM_OPEN, STREAM_ENDED };
 
-/* By the reading worker: read once into `buffer` (64 KB or so, the worker's own; more than MOST_FRAME + 2) and hand over whole
+/* By the reading worker: read once into `buffer` (64 KB or so, the worker's own; at least MOST_FRAME + 2) and hand over whole
  * frames. All of them lie in `buffer`, where they stay until it is used again, those too whose beginning came earlier. Frames after
  * `stream_close` are discarded. STREAM_ENDED: the other side closed, or the stream was aborted or is out of step (a length of 0 or
  * over MOST_FRAME); the frames before that were handed over. `stream_end` is due then. */
