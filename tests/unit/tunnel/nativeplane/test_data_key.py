@@ -3,6 +3,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import hmac
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +27,7 @@ from tests.unit.tunnel.nativeplane.keys import (
     make_key,
     native,
 )
-from tests.unit.tunnel.nativeplane.library import load
+from tests.unit.tunnel.nativeplane.library import load, program
 from tunnel.data_channel import NotAuthentic, Replayed, WearLimits, opening_key, sealing_key
 from tunnel.data_keys import Cipher
 from tunnel.errors import BadPacket
@@ -343,3 +345,9 @@ class TestSettings:
 
     def test_freeing_no_key_is_nothing(self) -> None:
         load(*SOURCES).data_key_free(None)
+
+
+def test_a_lack_of_memory_is_an_error_and_aead_packets_need_none() -> None:
+    command = [program(*SOURCES, str(Path(__file__).with_name("key_memory.c")))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
