@@ -1,5 +1,6 @@
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 
 import pytest
 import structlog.testing
@@ -7,7 +8,8 @@ import trio
 import trio.testing
 
 from gateway.endpoint import Endpoint
-from policy import ControlChannelProtection, HandshakeLimits, compile_access
+from policy import ControlChannelProtection, HandshakeLimits, Route, compile_access
+from policy.validate_network import MAX_ROUTES
 from tests.unit.gateway.world import Client, RecordingLog, World, make_spec, pki
 from tunnel.events import CloseReason
 from tunnel.plane import Path, Traffic, Transport
@@ -42,6 +44,14 @@ def test_a_client_connects_and_the_plane_has_its_address_key_and_rights() -> Non
     assert held.peer.idle_timeout_s == 2 * held.peer.ping_interval_s * 6
     assert world.log.told == [SUCCESS]
     assert world.endpoint.admitter.half_open.total == 0
+
+
+def test_a_client_can_be_told_of_as_many_routes_as_an_endpoint_may_have() -> None:
+    destinations = islice(IPv4Network("100.128.0.0/9").subnets(new_prefix=28), MAX_ROUTES)
+    spec = make_spec(routes=tuple(Route(destination, "office") for destination in destinations))
+    client = World(spec).connect()
+    assert client.established
+    assert sum(option.startswith("route ") for option in client.connection.options) == MAX_ROUTES
 
 
 def test_a_client_connects_over_tcp_and_its_stream_is_closed_at_the_end() -> None:
