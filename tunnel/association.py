@@ -77,6 +77,7 @@ class Association(ABC):
         self.bad_packets = 0
         """Packets dropped because they were malformed, forged, replayed or out of place."""
         self._wraps = {0: wrap}
+        self._dynamic_tls_crypt: tuple[StaticKey | None, bool] | None = None
         self._timing = timing
         self._reliable_transport = reliable_transport
         self._unix_time = unix_time
@@ -249,12 +250,23 @@ class Association(ABC):
         return key is not None and key.stage is KeyStage.ACTIVE
 
     def _wrap_for(self, key_id: int) -> ControlWrap:
-        return self._wraps[0] if key_id == 0 else self._wraps.get(1, self._wraps[0])
+        if key_id == 0 or self._dynamic_tls_crypt is None:
+            return self._wraps[0]
+        if 1 not in self._wraps:
+            self._wraps[1] = self._derive_wrap(*self._dynamic_tls_crypt)
+        return self._wraps[1]
 
     def _use_dynamic_tls_crypt(self, base_key: StaticKey | None, *, server: bool) -> None:
-        """Protect all keys but the first with a key from the first one's TLS session."""
+        """Protect all keys but the first with a key from the first one's TLS session.
+
+        It is derived when it is needed: the first TLS session lives until the second one is up, and many clients are
+        gone before that.
+        """
+        self._dynamic_tls_crypt = base_key, server
+
+    def _derive_wrap(self, base_key: StaticKey | None, server: bool) -> ControlWrap:
         exported = self._keys[0].tls.export(DYNAMIC_TLS_CRYPT_LABEL, 256)
-        self._wraps[1] = ControlWrap(TlsCryptWrap(derive_dynamic_tls_crypt_key(exported, base_key), server=server))
+        return ControlWrap(TlsCryptWrap(derive_dynamic_tls_crypt_key(exported, base_key), server=server))
 
     # A key's way
 

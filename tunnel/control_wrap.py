@@ -3,8 +3,8 @@
 tls-crypt-v2 builds on it in `tunnel.tls_crypt_v2`. Owns how a control packet is signed, encrypted and counted.
 Must not know sessions or what packets mean.
 
-A `WrapKey` is immutable: one for all connections that use the same key. What changes with every packet, the
-send counter and the replay window, is a `ControlWrap`, one per connection and wrapper key.
+A `WrapKey` is one for all connections that use the same key: no packet leaves anything behind in it. What changes
+with every packet, the send counter and the replay window, is a `ControlWrap`, one per connection and wrapper key.
 
     plain       header | body
     tls-auth    header | HMAC | packet id, time | body            HMAC over packet id, time | header | body
@@ -13,14 +13,17 @@ send counter and the replay window, is a `ControlWrap`, one per connection and w
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import struct
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from tunnel.errors import BadPacket, LocalError
 from tunnel.replay_window import ReplayId, ReplayWindow
@@ -33,14 +36,17 @@ from tunnel.wire import (
     parse_control_untrusted,
 )
 
+if TYPE_CHECKING:
+    from tunnel.data_keys import KeyHalf
+
 __all__ = [
     "TLS_CRYPT_OVERHEAD",
     "ControlWrap",
     "PlainWrap",
+    "SyntheticIv",
     "TlsAuthWrap",
     "TlsCryptWrap",
     "WrapKey",
-    "crypt_ctr",
 ]
 
 _REPLAY_FIELD = struct.Struct("!II")
@@ -49,13 +55,17 @@ _CIPHER_KEY_SIZE = 32
 _HMAC_KEY_SIZE = 32
 _IV_SIZE = 16
 _LAST_PACKET_ID = 0xFFFFFFFF
+_KEYED_CONTEXTS = 512
+"""Of the keys used last, 1 MB: as many as clients that shake hands at once have, two each."""
 
 TLS_CRYPT_OVERHEAD = _REPLAY_FIELD.size + _TAG_SIZE
 """Octets that tls-crypt adds to a packet."""
+_TLS_CRYPT_TAG_START = HEADER_SIZE + _REPLAY_FIELD.size
+_TLS_CRYPT_BODY_START = _TLS_CRYPT_TAG_START + _TAG_SIZE
 
 
 class WrapKey(Protocol):
-    """One way to protect control packets, with its keys; immutable and shared between connections."""
+    """One way to protect control packets, with its keys; shared between connections."""
 
     @property
     def overhead(self) -> int:
@@ -126,46 +136,79 @@ class TlsAuthWrap:
         return parse_control_untrusted(header, body), ReplayId(time, packet_id)
 
 
+class SyntheticIv:
+    """AES-256-CTR whose IV is the first half of an HMAC-SHA256 over the plaintext: what tls-crypt is made of (SIV).
+
+    OpenSSL's contexts are keyed once and used again, by one thread: setting them up costs several times what a packet
+    does. They are 2 KB, so who keeps keys of many clients takes them by `keyed`.
+    """
+
+    __slots__ = ("_ctr", "_hmac")
+
+    def __init__(self, cipher_key: bytes, hmac_key: bytes) -> None:
+        """Take two keys of 32 octets."""
+        self._ctr = Cipher(AES(cipher_key), CTR(bytes(_IV_SIZE))).encryptor()
+        self._hmac = HMAC(hmac_key, SHA256())
+
+    @staticmethod
+    @functools.lru_cache(maxsize=_KEYED_CONTEXTS)
+    def keyed(cipher_key: bytes, hmac_key: bytes) -> SyntheticIv:
+        """Return the contexts of these keys: those of before, if they were in use lately."""
+        return SyntheticIv(cipher_key, hmac_key)
+
+    def tag(self, clear: bytes, secret: bytes) -> bytes:
+        """Return the HMAC over what goes in the clear and what is to be encrypted."""
+        mac = self._hmac.copy()
+        mac.update(clear + secret)
+        return mac.finalize()
+
+    def crypt(self, tag: bytes, data: bytes) -> bytes:
+        """Encrypt what `tag` was made of, or decrypt what came with it."""
+        self._ctr.reset_nonce(tag[:_IV_SIZE])
+        return self._ctr.update(data)
+
+    def open_untrusted(self, clear: bytes, tag: bytes, data: bytes) -> bytes | None:
+        """Decrypt; None where the tag is not of this key and these octets."""
+        secret = self.crypt(tag, data)
+        return secret if hmac.compare_digest(self.tag(clear, secret), tag) else None
+
+
 class TlsCryptWrap:
     """tls-crypt: HMAC-SHA256 and AES-256-CTR with the tag as IV, and a replay field."""
 
-    __slots__ = ("_receive_cipher", "_receive_key", "_send_cipher", "_send_key")
+    __slots__ = ("_receive_keys", "_send_keys")
 
     overhead = TLS_CRYPT_OVERHEAD
 
     def __init__(self, key: StaticKey, *, server: bool) -> None:
         """The directions are fixed: the server sends with the key's first half."""
         direction = KeyDirection.NORMAL if server else KeyDirection.INVERSE
-        send, receive = key.half(direction.send_index), key.half(direction.receive_index)
-        self._send_cipher = AES(send.cipher[:_CIPHER_KEY_SIZE])
-        self._send_key = send.hmac[:_HMAC_KEY_SIZE]
-        self._receive_cipher = AES(receive.cipher[:_CIPHER_KEY_SIZE])
-        self._receive_key = receive.hmac[:_HMAC_KEY_SIZE]
+        self._send_keys = _tls_crypt_keys(key.half(direction.send_index))
+        self._receive_keys = _tls_crypt_keys(key.half(direction.receive_index))
 
     def seal(self, packet: ControlPacket, replay_id: ReplayId) -> bytes:
         """Sign and encrypt a packet."""
         clear = build_control_header(packet) + _REPLAY_FIELD.pack(replay_id.packet_id, replay_id.time)
         body = build_control_body(packet)
-        tag = hmac.digest(self._send_key, clear + body, "sha256")
-        return clear + tag + crypt_ctr(self._send_cipher, tag, body)
+        siv = SyntheticIv.keyed(*self._send_keys)
+        tag = siv.tag(clear, body)
+        return clear + tag + siv.crypt(tag, body)
 
     def open_untrusted(self, data: bytes) -> tuple[ControlPacket, ReplayId]:
         """Decrypt, verify the tag, then parse. Raises BadPacket."""
-        tag_start = HEADER_SIZE + _REPLAY_FIELD.size
-        body_start = tag_start + _TAG_SIZE
-        if len(data) <= body_start:
+        if len(data) <= _TLS_CRYPT_BODY_START:
             raise BadPacket("too short for tls-crypt")
-        clear, tag = data[:tag_start], data[tag_start:body_start]
-        body = crypt_ctr(self._receive_cipher, tag, data[body_start:])
-        if not hmac.compare_digest(hmac.digest(self._receive_key, clear + body, "sha256"), tag):
+        clear, tag = data[:_TLS_CRYPT_TAG_START], data[_TLS_CRYPT_TAG_START:_TLS_CRYPT_BODY_START]
+        body = SyntheticIv.keyed(*self._receive_keys).open_untrusted(clear, tag, data[_TLS_CRYPT_BODY_START:])
+        if body is None:
             raise BadPacket("the tls-crypt tag is wrong")
         packet_id, time = _REPLAY_FIELD.unpack_from(clear, HEADER_SIZE)
         return parse_control_untrusted(clear[:HEADER_SIZE], body), ReplayId(time, packet_id)
 
 
-def crypt_ctr(cipher: AES, tag: bytes, data: bytes) -> bytes:
-    """Encrypt or decrypt with AES-CTR, the IV being the first half of a tag over the plaintext."""
-    return Cipher(cipher, CTR(tag[:_IV_SIZE])).encryptor().update(data)
+def _tls_crypt_keys(half: KeyHalf) -> tuple[bytes, bytes]:
+    """Give what tls-crypt uses of one direction of a static key."""
+    return half.cipher[:_CIPHER_KEY_SIZE], half.hmac[:_HMAC_KEY_SIZE]
 
 
 class ControlWrap:

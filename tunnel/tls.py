@@ -20,7 +20,8 @@ from tunnel.events import CloseReason
 
 __all__ = ["TlsClientContext", "TlsServerContext", "TlsSession"]
 
-_READ_SIZE = 65536
+_READ_SIZE = 16384
+"""A whole record, or what a handshake says in one go."""
 
 _CIPHERS_TLS12 = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
 """Forward secrecy always; OpenSSL's security level refuses what is weak."""
@@ -123,31 +124,54 @@ class TlsClientContext:
         return TlsSession(connection)
 
 
-class TlsSession:
-    """One TLS session: ciphertext and plaintext go in and come out, nothing is sent by itself."""
+class _Judgement:
+    """What the certificate check found, written by the verify callback.
 
-    __slots__ = ("_connection", "handshake_complete", "refused_certificate", "verify_failure")
+    It is what OpenSSL's connection knows of us. If that were the session itself, both would hold each other, and tens
+    of kilobytes would wait for the cycle collector when a client goes.
+    """
+
+    __slots__ = ("failure", "refused_certificate")
+
+    def __init__(self) -> None:
+        self.failure: tuple[CloseReason, str] | None = None
+        self.refused_certificate: x509.Certificate | None = None
+
+
+class TlsSession:
+    """One TLS session: ciphertext and plaintext go in and come out, nothing is sent by itself.
+
+    OpenSSL says by an exception that it has nothing to give; it is asked only after a call that may have changed that.
+    """
+
+    __slots__ = ("_connection", "_judgement", "_may_have_ciphertext", "_may_have_plaintext", "handshake_complete")
 
     def __init__(self, connection: SSL.Connection) -> None:
         """Made by a context's `new_session`."""
         self._connection = connection
-        self._connection.set_app_data(self)
+        self._judgement = _Judgement()
+        self._connection.set_app_data(self._judgement)
+        self._may_have_ciphertext = False
+        self._may_have_plaintext = False
         self.handshake_complete = False
-        self.refused_certificate: x509.Certificate | None = None
+
+    @property
+    def refused_certificate(self) -> x509.Certificate | None:
         """The peer's own, where that was refused: who it claims to be, for the log and for nothing else."""
-        self.verify_failure: tuple[CloseReason, str] | None = None
-        """What the certificate check found, recorded by the verify callback."""
+        return self._judgement.refused_certificate
 
     def receive(self, ciphertext: bytes) -> None:
         """Take octets from the peer and go on with the handshake. Raises `HandshakeError`."""
         if ciphertext:
             self._connection.bio_write(ciphertext)
+            self._may_have_plaintext = True
         self.start()
 
     def start(self) -> None:
         """Take the next handshake step, the client's very first one included. Raises `HandshakeError`."""
         if self.handshake_complete:
             return
+        self._may_have_ciphertext = True
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -158,11 +182,13 @@ class TlsSession:
 
     def read(self) -> bytes:
         """The plaintext of at most one TLS record; empty when there is none yet. Raises `HandshakeError`."""
-        if not self.handshake_complete:
+        if not (self.handshake_complete and self._may_have_plaintext):
             return b""
+        self._may_have_ciphertext = True  # an answer to a key update, or an alert
         try:
             return self._connection.recv(_READ_SIZE)
         except SSL.WantReadError:
+            self._may_have_plaintext = False
             return b""
         except SSL.ZeroReturnError as error:
             raise HandshakeError(CloseReason.TLS_FAILED, "The client closed its TLS session.") from error
@@ -171,6 +197,7 @@ class TlsSession:
 
     def write(self, plaintext: bytes) -> None:
         """Encrypt one message as a record of its own. Raises `HandshakeError` where OpenSSL cannot."""
+        self._may_have_ciphertext = True
         try:
             self._connection.sendall(plaintext)
         except SSL.Error as error:
@@ -178,12 +205,14 @@ class TlsSession:
 
     def ciphertext(self) -> bytes:
         """All octets that wait to go to the peer, alerts after a failure included."""
+        if not self._may_have_ciphertext:
+            return b""
+        self._may_have_ciphertext = False
         chunks: list[bytes] = []
-        while True:
-            try:
+        with contextlib.suppress(SSL.Error):
+            while not chunks or len(chunks[-1]) == _READ_SIZE:
                 chunks.append(self._connection.bio_read(_READ_SIZE))
-            except SSL.Error:
-                return b"".join(chunks)
+        return b"".join(chunks)
 
     def export(self, label: bytes, size: int) -> bytes:
         """Keying material by the TLS exporter (RFC 5705), without a context."""
@@ -207,8 +236,8 @@ class TlsSession:
         return self._connection.get_protocol_version_name()
 
     def _failure(self, error: SSL.Error) -> HandshakeError:
-        if self.verify_failure is not None:
-            return HandshakeError(*self.verify_failure)
+        if self._judgement.failure is not None:
+            return HandshakeError(*self._judgement.failure)
         text = _describe(error)
         for fragment, reason in _REASONS_BY_TLS_ERROR.items():
             if fragment in text:
@@ -273,12 +302,12 @@ def _load_crls(pem: bytes) -> list[x509.CertificateRevocationList]:
 def _verify(connection: SSL.Connection, error_number: int, depth: int) -> bool:
     if error_number == _NO_CRL_FOR_ISSUER and depth > 0:
         return True  # a CRL is demanded of the issuer of the client's certificate, not of each authority above
-    session = connection.get_app_data()
-    if isinstance(session, TlsSession) and session.verify_failure is None:
+    judgement = connection.get_app_data()
+    if isinstance(judgement, _Judgement) and judgement.failure is None:
         reason = _VERIFY_REASONS.get(error_number, CloseReason.CERTIFICATE_REFUSED)
         text = _verify_error_text(error_number)
         where = "The client's certificate" if depth == 0 else f"An issuer (level {depth}) of the client's certificate"
-        session.verify_failure = (reason, f"{where} was refused: {text}.")
+        judgement.failure = (reason, f"{where} was refused: {text}.")
     return False
 
 
@@ -287,10 +316,10 @@ def _verify_callback(
 ) -> bool:
     if ok or _verify(connection, error_number, depth):
         return True
-    session = connection.get_app_data()
-    if isinstance(session, TlsSession) and depth == 0:
+    judgement = connection.get_app_data()
+    if isinstance(judgement, _Judgement) and depth == 0:
         with contextlib.suppress(*_UNREADABLE):  # some certificates cannot even be read
-            session.refused_certificate = certificate.to_cryptography()
+            judgement.refused_certificate = certificate.to_cryptography()
     return False
 
 

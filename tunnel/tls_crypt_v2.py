@@ -11,15 +11,12 @@ On the wire the WKc follows, outside of the protection, the packets of opcodes 1
 from __future__ import annotations
 
 import base64
-import hmac
 import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-
-from tunnel.control_wrap import TLS_CRYPT_OVERHEAD, crypt_ctr
+from tunnel.control_wrap import TLS_CRYPT_OVERHEAD, SyntheticIv
 from tunnel.data_keys import KEY_BLOCK_SIZE
 from tunnel.errors import BadPacket, KeyFileError
 from tunnel.static_key import StaticKey, generate_static_key
@@ -69,20 +66,13 @@ class ServerKey:
     """The key that wraps all client keys; it never leaves the server. Raises KeyFileError if not of 128 octets."""
 
     octets: bytes = field(repr=False)
+    wrapping: SyntheticIv = field(init=False, repr=False, compare=False)
+    """What wraps and unwraps client keys."""
 
     def __post_init__(self) -> None:
         if len(self.octets) != _SERVER_KEY_SIZE:
             raise KeyFileError(f"a tls-crypt-v2 server key has {_SERVER_KEY_SIZE} octets, not {len(self.octets)}")
-
-    @property
-    def cipher(self) -> bytes:
-        """The AES-256 key."""
-        return self.octets[:32]
-
-    @property
-    def hmac(self) -> bytes:
-        """The HMAC-SHA256 key."""
-        return self.octets[64:96]
+        object.__setattr__(self, "wrapping", SyntheticIv(self.octets[:32], self.octets[64:96]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +129,8 @@ def wrap_client_key(server_key: ServerKey, key: StaticKey, metadata: Metadata | 
         raise KeyFileError(f"the metadata of a client key may have {MAX_METADATA_SIZE - 1} octets at most")
     length = (MIN_WKC_SIZE + len(tail)).to_bytes(_LENGTH_SIZE, "big")
     secret = key.octets + tail
-    tag = hmac.digest(server_key.hmac, length + secret, "sha256")
-    return tag + crypt_ctr(AES(server_key.cipher), tag, secret) + length
+    tag = server_key.wrapping.tag(length, secret)
+    return tag + server_key.wrapping.crypt(tag, secret) + length
 
 
 def unwrap_client_key_untrusted(server_key: ServerKey, wkc: bytes) -> tuple[StaticKey, Metadata | None]:
@@ -148,9 +138,8 @@ def unwrap_client_key_untrusted(server_key: ServerKey, wkc: bytes) -> tuple[Stat
     length = wkc[-_LENGTH_SIZE:]
     if not MIN_WKC_SIZE <= len(wkc) <= MAX_WKC_SIZE or int.from_bytes(length, "big") != len(wkc):
         raise BadPacket("the length of the wrapped client key is wrong")
-    tag = wkc[:_TAG_SIZE]
-    secret = crypt_ctr(AES(server_key.cipher), tag, wkc[_TAG_SIZE:-_LENGTH_SIZE])
-    if not hmac.compare_digest(hmac.digest(server_key.hmac, length + secret, "sha256"), tag):
+    secret = server_key.wrapping.open_untrusted(length, wkc[:_TAG_SIZE], wkc[_TAG_SIZE:-_LENGTH_SIZE])
+    if secret is None:
         raise BadPacket("the wrapped client key is not of this server")
     tail = secret[KEY_BLOCK_SIZE:]
     return StaticKey(secret[:KEY_BLOCK_SIZE]), Metadata(tail[0], tail[1:]) if tail else None

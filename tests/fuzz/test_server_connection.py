@@ -48,9 +48,7 @@ def server_of(link: Link) -> ServerConnection:
 
 def sealed(link: Link, packet: ControlPacket) -> bytes:
     """A packet that the client's own protection vouches for."""
-    wraps = link.client._wraps
-    wrap = wraps[0] if packet.key_id == 0 else wraps.get(1, wraps[0])
-    data = wrap.wrap(packet, link.unix_time())
+    data = link.client._wrap_for(packet.key_id).wrap(packet, link.unix_time())
     client_key = link.client._config.client_key
     return data + client_key.wkc if client_key is not None and packet.opcode in WKC_OPCODES else data
 

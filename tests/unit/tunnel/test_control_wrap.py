@@ -4,11 +4,13 @@ import hashlib
 import hmac
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from tests.unit.tunnel.mangling import mangled, mutations
 from tests.unit.tunnel.vectors import CLIENT, KEY, REPLAY_ID, SERVER
-from tunnel.control_wrap import ControlWrap, PlainWrap, TlsAuthWrap, TlsCryptWrap, WrapKey, crypt_ctr
+from tunnel.control_wrap import ControlWrap, PlainWrap, TlsAuthWrap, TlsCryptWrap, WrapKey
 from tunnel.errors import BadPacket, LocalError
 from tunnel.key_derivation import derive_dynamic_tls_crypt_key
 from tunnel.replay_window import ReplayId
@@ -95,6 +97,16 @@ def test_each_side_opens_what_the_other_sealed(name: str, packet: ControlPacket)
         assert replay_id == (None if name == "none" else REPLAY_ID)
 
 
+def test_keys_of_very_many_clients_are_all_told_apart() -> None:
+    pairs = [
+        (TlsCryptWrap(key, server=True), TlsCryptWrap(key, server=False))
+        for key in (StaticKey(number.to_bytes(2, "big") * 128) for number in range(600))
+    ]
+    for _ in range(2):
+        for sender, receiver in pairs:
+            assert receiver.open_untrusted(sender.seal(CONTROL, REPLAY_ID))[0] == CONTROL
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_overhead_is_what_sealing_adds(name: str) -> None:
     key = PAIRS[name][0]
@@ -155,7 +167,7 @@ def authentic(body: bytes, digest: str | None) -> bytes:
         key = half.hmac[: hashlib.new(digest).digest_size]
         return header + hmac.digest(key, replay + header + body, digest) + replay + body
     tag = hmac.digest(half.hmac[:32], header + replay + body, "sha256")
-    return header + replay + tag + crypt_ctr(AES(half.cipher[:32]), tag, body)
+    return header + replay + tag + Cipher(AES(half.cipher[:32]), CTR(tag[:16])).encryptor().update(body)
 
 
 @pytest.mark.parametrize(

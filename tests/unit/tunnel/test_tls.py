@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import gc
 import itertools
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -112,6 +115,12 @@ def failure(server: TlsSession, client: TlsSession) -> HandshakeError:
     return caught.value
 
 
+def exchanged(sender: TlsSession, receiver: TlsSession) -> list[bytes]:
+    """What the receiver reads of what the sender has written."""
+    receiver.receive(sender.ciphertext())
+    return list(iter(receiver.read, b""))
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_good_client_is_let_in_and_both_sides_export_the_same(version: str) -> None:
     one, other = server(crl=revocations(CA)), client(maximum_version=version)
@@ -167,6 +176,41 @@ def test_a_chain_through_an_intermediate_needs_the_list_of_the_clients_issuer_on
     ]
     revoked = failure(server(crl=revocations(MIDDLE, leaf)), client(leaf, chain=MIDDLE.pem))
     assert revoked.reason is CloseReason.CERTIFICATE_REVOKED
+
+
+def test_all_that_waits_comes_out_at_once_however_much_it_is() -> None:
+    one, other = server(), client()
+    shake_hands(one, other)
+    messages = [bytes([number]) * 16000 for number in range(1, 5)]
+    for message in messages:
+        one.write(message)
+    assert exchanged(one, other) == messages
+    assert one.ciphertext() == b""
+
+
+def test_both_sides_hear_of_each_other_again_after_there_was_nothing_to_hear() -> None:
+    one, other = server(), client()
+    shake_hands(one, other)
+    for _ in range(3):
+        assert exchanged(one, other) == []
+        other.write(b"ping")
+        assert exchanged(other, one) == [b"ping"]
+        one.write(b"pong")
+        assert exchanged(one, other) == [b"pong"]
+
+
+@pytest.mark.parametrize("issued", [CLIENT, issue("self", usage=None)], ids=["let in", "refused"])
+def test_a_session_that_is_let_go_leaves_nothing_to_the_cycle_collector(issued: Issued) -> None:
+    one, other = server(), client(issued)
+    with contextlib.suppress(HandshakeError):
+        shake_hands(one, other)
+    openssl = weakref.ref(one._connection)
+    gc.disable()
+    try:
+        del one
+        assert openssl() is None
+    finally:
+        gc.enable()
 
 
 def test_no_common_version_has_a_reason_of_its_own() -> None:
