@@ -32,9 +32,9 @@ from gateway.expiry import Urgency, expiries
 from gateway.fleet import Fleet, FleetError
 from gateway.hostnet import HostNetwork, HostNetworkError
 from gateway.pki import Authority, PkiError
+from gateway.planes import choose_plane
 from gateway.reload import ConfigRefused, Reconciler, prepare
 from gateway.state_lock import StateLock, daemon_id
-from tunnel.pyplane import PythonDataPlane
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import ConnectionLogSettings
     from gateway.connection_log import Sink
     from gateway.hostnet import HostProblem
+    from gateway.planes import PlaneChoice
     from gateway.service_manager import ServiceManager
 
 __all__ = ["serve"]
@@ -60,13 +61,14 @@ logger = structlog.get_logger("gateway")
 async def serve(path: Path, config: Config, service: ServiceManager) -> None:
     """Run the gateway by the configuration that `path` holds, until SIGTERM or SIGINT.
 
-    Raises `StateLockError`, `ConfigRefused`, `HostNetworkError`, `FleetError` or `ControlError`, each with sentences
+    Raises `PlaneUnavailable`, `StateLockError`, `ConfigRefused`, `HostNetworkError`, `FleetError` or `ControlError`, each with sentences
     for the administrator, where it cannot start; nothing is left behind then.
     """
     failure: Exception | None = None
+    plane = choose_plane(config.settings.plane, config.settings.workers)
     with StateLock(config.settings.state_dir):
         async with trio.open_nursery() as nursery:
-            daemon = _Daemon(path, config, service, nursery)
+            daemon = _Daemon(path, config, plane, service, nursery)
             try:
                 await daemon.start()
                 await daemon.stop_asked.wait()
@@ -83,7 +85,9 @@ async def serve(path: Path, config: Config, service: ServiceManager) -> None:
 class _Daemon:
     """The parts, and the tasks that keep them going."""
 
-    def __init__(self, path: Path, config: Config, service: ServiceManager, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, path: Path, config: Config, plane: PlaneChoice, service: ServiceManager, nursery: trio.Nursery
+    ) -> None:
         settings = config.settings
         self.stop_asked = trio.Event()
         self._config = config
@@ -91,10 +95,11 @@ class _Daemon:
         self._nursery = nursery
         self._host = HostNetwork(daemon_id(settings.state_dir))
         self._connection_log = ConnectionLog(tuple(_sinks(settings.connection_log)), node=settings.node)
+        self._plane = plane
         self._fleet = Fleet(
             nursery,
             self._host,
-            PythonDataPlane.open,
+            self._plane.open,
             self._connection_log,
             node=settings.node,
             refresh_s=settings.connection_log.refresh_s,
@@ -118,7 +123,10 @@ class _Daemon:
             self._nursery.start_soon(self._keep_going, task)
         self._is_ready = True
         self._service.ready(self._summary())
-        logger.info("gateway ready", endpoints=[endpoint.spec.name for endpoint in self._fleet.endpoints])
+        if self._plane.reason:
+            logger.warning("the native data plane cannot be had", reason=self._plane.reason)
+        endpoints = [endpoint.spec.name for endpoint in self._fleet.endpoints]
+        logger.info("gateway ready", endpoints=endpoints, plane=self._plane.name)
 
     async def stop(self) -> None:
         """Take everything down, in reverse."""
@@ -243,6 +251,7 @@ class _Daemon:
             "process_id": os.getpid(),
             "started_at": self._started_at.isoformat(),
             "uptime_s": int((datetime.now(UTC) - self._started_at).total_seconds()),
+            "plane": {"name": self._plane.name, "workers": self._plane.workers, "reason": self._plane.reason},
             "last_reload": self._last_reload,
             "host_problems": [str(problem.text) for problem in self._host_problems],
         }

@@ -5,6 +5,7 @@ It reads and never changes anything.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ def describe_endpoint(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
     return {
         "name": spec.name,
         "id": endpoint_id(spec.name),
-        "plane": type(endpoint.plane).__name__,
+        "plane": asdict(endpoint.plane.facts()),
         "listeners": [f"{transport} {spec.listen} port {spec.vpn_port}" for transport in spec.transport_protocol],
         "sessions": endpoint.sessions.lease_count,
         "pool": {"network": str(pool.network), "used": pool.used, "capacity": pool.capacity},

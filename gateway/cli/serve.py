@@ -12,6 +12,7 @@ from gateway.daemon import serve as run_gateway
 from gateway.daemon_log import daemon_log
 from gateway.fleet import FleetError
 from gateway.hostnet import HostNetworkError
+from gateway.planes import PlaneUnavailable
 from gateway.reload import ConfigRefused
 from gateway.service_manager import ServiceManager
 from gateway.state_lock import StateLockError
@@ -28,7 +29,8 @@ def serve(config: ConfigOption) -> None:
     with a mistake in it changes nothing, and the connection log is opened anew. SIGTERM and Ctrl-C ask all clients to
     reconnect and leave the host's network as it was found.
     """
-    with failing_with_sentences(ConfigError, ConfigRefused, StateLockError, HostNetworkError, FleetError, ControlError):
+    refusals = (ConfigRefused, PlaneUnavailable, StateLockError, HostNetworkError, FleetError, ControlError)
+    with failing_with_sentences(ConfigError, *refusals):
         loaded = load_config(config)
         with daemon_log(loaded.settings.log.format, loaded.settings.log.level):
             trio.run(run_gateway, config, loaded, ServiceManager())

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
+_OFFLOADS = {"udp_gso": "GSO", "tun_tso": "TSO", "tun_uso": "USO"}
+
 
 def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption = False) -> None:
     """Say how the gateway is.
 
-    For each endpoint: where it listens, how many clients and handshakes it has, how many addresses are in use, packets
+    For each endpoint: where it listens, what moves its packets and how the kernel helps with that, how many clients and handshakes it has, how many addresses are in use, packets
     dropped by cause, and when its certificates and revocation lists end. Then the endpoints that ought to run and do
     not, the connection log's sinks, with what they have lost, and what became of the last reload.
     """
@@ -34,6 +36,8 @@ def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption =
 def _lines(document: dict[str, Any]) -> Iterator[str]:
     up = timedelta(seconds=document["uptime_s"])
     yield f"Portway {document['version']} on {document['node']}, process {document['process_id']}, up {up}"
+    if document["plane"]["reason"]:
+        yield f"data plane python, since the native one cannot be had: {document['plane']['reason']}"
     for endpoint in document["endpoints"]:
         yield from _endpoint_lines(endpoint)
     for problem in document["down"].values():
@@ -52,7 +56,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
 
 def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
     pool, half_open = endpoint["pool"], endpoint["half_open"]
-    yield f"endpoint {endpoint['name']}: {', '.join(endpoint['listeners'])}; {endpoint['plane']}"
+    yield f"endpoint {endpoint['name']}: {', '.join(endpoint['listeners'])}"
+    yield f"  packets    {_plane_text(endpoint['plane'])}"
     yield f"  clients    {endpoint['sessions']}, handshakes in flight {half_open['now']} of {half_open['limit']}"
     yield f"  addresses  {pool['used']} of {pool['capacity']} in {pool['network']}"
     for label, counters in (("dropped", endpoint["drops"]), ("ignored", endpoint["ignored"])):
@@ -62,3 +67,9 @@ def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
     for expiry in endpoint["expiries"]:
         mark = "" if expiry["urgency"] == "none" else f"  ({expiry['urgency'].upper()})"
         yield f"  {expiry['what']} ends in {expiry['days_left']} days{mark}"
+
+
+def _plane_text(plane: dict[str, Any]) -> str:
+    """Which data plane, with how many threads, and what the kernel helps it with."""
+    workers = f"{plane['workers']} thread{'s' if plane['workers'] != 1 else ''}"
+    return ", ".join((plane["name"], workers, *(name for key, name in _OFFLOADS.items() if plane[key])))

@@ -30,6 +30,8 @@ def build_settings(gateway: models.Gateway, directory: Path, host_name: str) -> 
         control_socket=state_dir / gateway.control_socket,
         pki_dir=directory / gateway.pki_dir,
         node=gateway.node or host_name,
+        plane=gateway.plane,
+        workers=gateway.workers,
         log=LogSettings(level=gateway.log.level, format=gateway.log.format),
         connection_log=ConnectionLogSettings(
             file=state_dir / log.file if log.file else None,

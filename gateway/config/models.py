@@ -97,6 +97,10 @@ class Gateway(Section):
     """The directory of `portway pki`."""
     node: OneLine = ""
     """This host's name in the connection log; empty for its host name."""
+    plane: Literal["auto", "native", "python"] = "auto"
+    """What moves packets: "native" code, "python", or "auto" for the native one where it can be had."""
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many threads move packets natively, for each endpoint; 0 for as many as there are cores."""
     log: Log = Log()
     """How the daemon logs."""
     connection_log: ConnectionLog = ConnectionLog()

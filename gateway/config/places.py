@@ -1,4 +1,4 @@
-"""What is wrong with the places where the daemon would keep things: found before it tries to.
+"""What this host cannot give to `[gateway]`: found before the daemon tries to use it.
 
 Owns the sentences for the paths of `[gateway]`. Must not know how the daemon uses them. A state directory that does not
 exist is no problem, since the daemon makes it.
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from gateway.config.problems import Problem
 from gateway.config.values import printable
+from gateway.planes import native_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.config.settings import GatewaySettings
 
-__all__ = ["log_problems", "socket_problems"]
+__all__ = ["log_problems", "plane_problems", "socket_problems"]
 
 MAX_SOCKET_PATH = 107
 """Octets of `sun_path` (unix(7)), without the zero at its end."""
@@ -45,3 +46,9 @@ def log_problems(settings: GatewaySettings) -> Iterator[Problem]:
         "gateway.connection_log.file",
         f"The directory {directory} does not exist, so that nothing would be logged. Run `mkdir -p {directory}`.",
     )
+
+
+def plane_problems(settings: GatewaySettings) -> Iterator[Problem]:
+    """Whether the data plane that is asked for can be had."""
+    if settings.plane == "native" and (text := native_problem()):
+        yield Problem("gateway.plane", text)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateway.config.building import build_settings, build_spec
 from gateway.config.files import Surroundings, read_file
 from gateway.config.models import ConfigFile
-from gateway.config.places import log_problems, socket_problems
+from gateway.config.places import log_problems, plane_problems, socket_problems
 from gateway.config.problems import ConfigError, Problem, WrongValue
 from gateway.config.sentences import problems_of, where_of
 from gateway.config.settings import Config
@@ -94,7 +94,7 @@ def _meaning_problems(config: Config, read_facts: Callable[[GatewaySettings], Ho
     facts = read_facts(config.settings)
     return (
         *socket_problems(config.settings),
-        *(log_problems(config.settings) if facts is not None else ()),
+        *((*log_problems(config.settings), *plane_problems(config.settings)) if facts is not None else ()),
         *judge_spec(config.spec, facts),
     )
 

@@ -6,7 +6,7 @@ Plain values. Must not know the file that they come from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,10 @@ class GatewaySettings:
     """The directory of `portway pki`: profiles come from it, and the daemon renews its CRL. It need not exist."""
     node: str
     """This host's name in the connection log."""
+    plane: Literal["auto", "native", "python"]
+    """Which data plane moves packets; `auto` is the native one where it can be had."""
+    workers: int
+    """Threads of the native data plane for each endpoint; 0 for as many as there are cores."""
     log: LogSettings
     connection_log: ConnectionLogSettings
 

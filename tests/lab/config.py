@@ -7,6 +7,7 @@ somebody out is a rule and not a missing route.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from tests.lab.network import OFFICE_NETWORK, VAULT_NETWORK
@@ -22,8 +23,12 @@ CONTROL_CHANNELS = ("tls-crypt-v2", "tls-crypt", "tls-auth", "none")
 
 
 def gateway_config(state: Path, *endpoints: Toml) -> Toml:
-    """A whole configuration, with its state and its control socket under one directory."""
-    return {"gateway": {"state_dir": str(state), "node": "lab"}, "endpoint": list(endpoints)}
+    """A whole configuration, with its state and its control socket under one directory.
+
+    PORTWAY_TEST_PLANE says which data plane it asks for, so that everything can be tested with either.
+    """
+    plane = os.environ.get("PORTWAY_TEST_PLANE", "auto")
+    return {"gateway": {"state_dir": str(state), "node": "lab", "plane": plane}, "endpoint": list(endpoints)}
 
 
 def endpoint(**changes: Any) -> Toml:

@@ -6,7 +6,7 @@ import ast
 
 from tests.documents import ROOT
 
-WINDOWS = {"policy", "tunnel", "tunnel.pyplane"}
+WINDOWS = {"policy", "tunnel", "tunnel.nativeplane", "tunnel.pyplane"}
 
 
 def test_the_gateway_buys_in_the_shop_windows_only() -> None:

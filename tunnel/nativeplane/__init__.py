@@ -9,6 +9,13 @@ core/                       the extension: C that knows no Python, but for modul
 Importing this raises ImportError, with a sentence, where the extension was not built or does not fit these sources.
 """
 
+try:
+    import tunnel.nativeplane._core
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "it was not compiled: a C compiler, or the headers of Python or OpenSSL, were missing at the installation"
+    ) from error
+
 from tunnel.nativeplane.plane import MOST_WORKERS, NativeDataPlane
 
 __all__ = ["MOST_WORKERS", "NativeDataPlane"]

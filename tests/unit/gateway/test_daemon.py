@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.control_socket import ask
 from gateway.daemon import serve
 from gateway.fleet import FleetError
 from gateway.hostnet import HostProblem
+from gateway.planes import PlaneChoice, PlaneUnavailable, Wanted
 from gateway.reload import ConfigRefused
 from gateway.service_manager import ServiceManager
 from gateway.state_lock import StateLockError
@@ -69,7 +71,16 @@ class DaemonWorld:
         self.manager = RecordingManager(self.book)
         (directory / "pki").symlink_to(pki().path)
         monkeypatch.setattr("gateway.daemon.HostNetwork", lambda _: RecordingHost(self.book))
-        monkeypatch.setattr("gateway.daemon.PythonDataPlane.open", self.open_plane)
+        self.wanted: list[tuple[str, int]] = []
+        self.why_not_native = ""
+        monkeypatch.setattr("gateway.daemon.choose_plane", self.choose_plane)
+
+    def choose_plane(self, wanted: Wanted, workers: int) -> PlaneChoice:
+        self.wanted.append((wanted, workers))
+        if wanted == "native" and self.why_not_native:
+            raise PlaneUnavailable(self.why_not_native)
+        kind: Any = SimpleNamespace(open=self.open_plane)
+        return PlaneChoice(kind, "python" if self.why_not_native else "native", 2, self.why_not_native)
 
     def open_plane(self, settings: PlaneSettings) -> OpenFakePlane:
         if settings.port in self.taken_ports:
@@ -77,8 +88,10 @@ class DaemonWorld:
         self.book.append(f"open {settings.port}")
         return OpenFakePlane(settings, 0, self.book)
 
-    def write(self, *endpoints: dict[str, Any]) -> None:
-        self.file.write_text(build_toml(gateway_config(self.directory / "state", *endpoints)))
+    def write(self, *endpoints: dict[str, Any], **settings: Any) -> None:
+        config = gateway_config(self.directory / "state", *endpoints)
+        config["gateway"] |= settings
+        self.file.write_text(build_toml(config))
 
     async def serve(self) -> None:
         await serve(self.file, load_config(self.file), self.manager)
@@ -121,6 +134,44 @@ async def test_it_starts_and_ends_in_order(world: DaemonWorld) -> None:
     ]
     assert "watchdog" in world.book
     assert not world.socket.exists()
+
+
+async def test_it_opens_the_plane_that_the_configuration_asks_for(world: DaemonWorld) -> None:
+    world.write(main(), plane="native", workers=2)
+    with structlog.testing.capture_logs() as logs:
+        async with world.serving():
+            status = await world.ask(request="status")
+    assert world.wanted == [("native", 2)]
+    assert status["plane"] == {"name": "native", "workers": 2, "reason": ""}
+    assert status["endpoints"][0]["plane"]["udp_gso"] is True
+    assert [entry["plane"] for entry in logs if entry["event"] == "gateway ready"] == ["native"]
+
+
+async def test_a_native_plane_that_cannot_be_had_is_said_and_done_without(world: DaemonWorld) -> None:
+    world.write(main(), plane="auto")
+    world.why_not_native = "it was not compiled"
+    with structlog.testing.capture_logs() as logs:
+        async with world.serving():
+            status = await world.ask(request="status")
+    assert status["plane"]["reason"] == "it was not compiled"
+    warnings = [entry for entry in logs if entry["event"] == "the native data plane cannot be had"]
+    assert [entry["reason"] for entry in warnings] == ["it was not compiled"]
+
+
+async def test_a_native_plane_that_is_asked_for_and_cannot_be_had_stops_the_start(world: DaemonWorld) -> None:
+    world.write(main(), plane="native")
+    world.why_not_native = "it was not compiled"
+    with pytest.raises(PlaneUnavailable, match="it was not compiled"):
+        await world.serve()
+    assert world.book == []
+
+
+async def test_another_plane_waits_for_the_next_start(world: DaemonWorld) -> None:
+    world.write(main())
+    async with world.serving():
+        world.write(main(), plane="python")
+        said = await world.ask(request="reload")
+        assert "The changes of [gateway] take effect when the daemon is started again." in said
 
 
 async def test_sighup_loads_the_configuration_again(world: DaemonWorld) -> None:

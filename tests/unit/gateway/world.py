@@ -30,7 +30,19 @@ from policy import (
 )
 from tunnel.client import ClientConfig, ClientConnection
 from tunnel.events import Closed, CloseReason, Established, Event
-from tunnel.plane import AccessTable, DataPlane, Drop, Path, Peer, PlaneEvents, Traffic, Transport
+from tunnel.plane import (
+    AccessTable,
+    DataPlane,
+    Drop,
+    KeyState,
+    Path,
+    Peer,
+    PeerState,
+    PlaneEvents,
+    PlaneFacts,
+    Traffic,
+    Transport,
+)
 from tunnel.tls import TlsClientContext
 
 if TYPE_CHECKING:
@@ -96,6 +108,17 @@ class FakePlane(DataPlane):
 
     def close_stream(self, path: Path) -> None:
         self.closed.append(path)
+
+    def export_peer(self, peer_id: int) -> PeerState:
+        held = self.peers.pop(peer_id)
+        return PeerState(held.peer, tuple(map(KeyState, held.keys.values())), held.active, held.traffic)
+
+    def import_peer(self, state: PeerState) -> None:
+        keys = {key.key.key_id: key.key for key in state.keys}
+        self.peers[state.peer.peer_id] = Held(state.peer, keys, state.sending, state.traffic)
+
+    def facts(self) -> PlaneFacts:
+        return PlaneFacts("native", workers=2, udp_gso=True, tun_tso=True)
 
     def traffic(self, peer_id: int) -> Traffic:
         return self.peers[peer_id].traffic

@@ -34,12 +34,13 @@ STATUS = {
     "node": "gw1",
     "process_id": 7,
     "uptime_s": 61,
+    "plane": {"name": "native", "workers": 2, "reason": ""},
     "last_reload": {"at": "2026-01-01T00:00:00+00:00", "result": "refused", "sentences": ["one thing is wrong"]},
     "host_problems": ["eth1 is not there"],
     "endpoints": [
         {
             "name": "main",
-            "plane": "PythonDataPlane",
+            "plane": {"name": "native", "workers": 2, "udp_gso": True, "tun_tso": True, "tun_uso": False},
             "listeners": ["udp 0.0.0.0 port 443"],
             "sessions": 3,
             "pool": {"network": "10.80.0.0/22", "used": 3, "capacity": 1021},
@@ -110,6 +111,7 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
     output = portway("status")
     for fact in (
         "Portway 0.1.0 on gw1, process 7, up 0:01:01",
+        "packets    native, 2 threads, GSO, TSO",
         "clients    3, handshakes in flight 1 of 1000",
         "3 of 1021 in 10.80.0.0/22",
         "no-rule 4",
@@ -123,6 +125,17 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
     ):
         assert fact in output
     assert "replay" not in output
+
+
+def test_status_says_why_the_native_plane_does_not_run(daemon: FakeDaemon) -> None:
+    python = {"name": "python", "workers": 1, "udp_gso": False, "tun_tso": False, "tun_uso": False}
+    daemon.answers["status"] = STATUS | {
+        "plane": {"name": "python", "workers": 1, "reason": "it was not compiled"},
+        "endpoints": [STATUS["endpoints"][0] | {"plane": python}],  # type: ignore[index]
+    }
+    output = portway("status")
+    assert "data plane python, since the native one cannot be had: it was not compiled\n" in output
+    assert "packets    python, 1 thread\n" in output
 
 
 def test_terminate_names_what_it_ended(daemon: FakeDaemon) -> None:
