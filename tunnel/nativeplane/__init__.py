@@ -9,8 +9,10 @@ core/                       the extension: C that knows no Python, but for modul
 Importing this raises ImportError, with a sentence, where the extension was not built or does not fit these sources.
 """
 
+import importlib
+
 try:
-    import tunnel.nativeplane._core
+    importlib.import_module("tunnel.nativeplane._core")
 except ModuleNotFoundError as error:
     raise ImportError(
         "it was not compiled: a C compiler, or the headers of Python or OpenSSL, were missing at the installation"
