@@ -48,9 +48,10 @@ struct layout {
 
 static struct layout layout_of(size_t head, struct span packet)
 {
+    size_t covered = head == DATA_V2_HEAD ? 0 : head; /* DATA_V1 leaves its head out */
     return (struct layout){
         .packet_id = part(packet, head, 4),
-        .authenticated = head == 1 ? part(packet, head, 4) : part(packet, 0, head + 4), /* DATA_V1 leaves its head out */
+        .authenticated = part(packet, covered, head + 4 - covered),
         .tag = part(packet, head + 4, AEAD_TAG),
         .text = rest(packet, head + AEAD_ADDED),
     };

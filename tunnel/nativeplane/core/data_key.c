@@ -23,10 +23,9 @@
 #define CACHE_LINE 64
 #define MOST_THREADS 1024 /* a sane limit: more is a mistake of the caller */
 
-#define DATA_V1 (6u << 3)
-#define DATA_V2 (9u << 3)
-#define V1_HEAD 1
-#define V2_HEAD 4
+/* Opcodes where they stand, above the key id. */
+#define DATA_V1_OCTET (6u << 3)
+#define DATA_V2_OCTET (9u << 3)
 #define MOST_PEER_ID 0xFFFFFFu
 
 #define LAST_PACKET_ID UINT32_MAX
@@ -52,7 +51,7 @@ struct data_key {
     enum digest auth;
     bool is_aead;
     uint8_t key_id;
-    uint8_t head[V2_HEAD];
+    uint8_t head[DATA_V2_HEAD];
     size_t head_size;
     unsigned workers;
 
@@ -90,10 +89,10 @@ static void build_head(struct data_key *key, const struct key_settings *settings
 {
     struct span head = span_of(key->head, sizeof key->head);
     if (settings->data_v2)
-        store32(head, 0, (DATA_V2 | settings->key_id) << 24 | settings->peer_id);
+        store32(head, 0, (DATA_V2_OCTET | settings->key_id) << 24 | settings->peer_id);
     else
-        store8(head, 0, (uint8_t)(DATA_V1 | settings->key_id));
-    key->head_size = settings->data_v2 ? V2_HEAD : V1_HEAD;
+        store8(head, 0, (uint8_t)(DATA_V1_OCTET | settings->key_id));
+    key->head_size = settings->data_v2 ? DATA_V2_HEAD : DATA_V1_HEAD;
 }
 
 static int init_direction(const struct data_key *key, union direction *direction, const struct key_half *half, bool sealing)
@@ -221,7 +220,7 @@ static bool decrypt_untrusted(struct data_key *key, unsigned worker, struct span
         return false;
     if (atomic_load_explicit(&key->failures, memory_order_relaxed) >= MOST_FAILURES)
         return false;
-    size_t head = load8(packet, 0) >= DATA_V2 ? V2_HEAD : V1_HEAD;
+    size_t head = load8(packet, 0) >= DATA_V2_OCTET ? DATA_V2_HEAD : DATA_V1_HEAD;
     const union direction *own = &key->lanes[worker].opening;
     return key->is_aead ? aead_open_untrusted(&own->aead, head, packet, packet_id, payload)
                         : cbc_open_untrusted(&own->cbc, head, packet, packet_id, payload);

@@ -12,6 +12,8 @@
 #include "octets.h"
 
 #define KEY_HALF_SIZE 64
+#define DATA_V1_HEAD 1 /* octets before what a cipher adds: opcode and key id */
+#define DATA_V2_HEAD 4 /* and the peer id */
 #define REPLAY_WINDOW 8192 /* packet ids that may arrive late; 1 KB per key */
 #define REPLAY_WORDS (REPLAY_WINDOW / 64)
 #define MOST_OVERHEAD 128 /* octets that sealing adds to a payload, at most, with any cipher */
