@@ -221,11 +221,6 @@ static void take_frame(void *context, struct stream *stream, struct span packet)
         return;
     }
     take_data(worker, peer, packet, NULL);
-    /* A frame that arrived in two reads was put together elsewhere, and stays there for this call only. */
-    if (packet.at < worker->stream_data.at || packet.at >= worker->stream_data.at + worker->stream_data.size) {
-        trains_flush(&worker->trains);
-        egress_flush(worker);
-    }
 }
 
 /* Batches. */
@@ -245,6 +240,8 @@ void ingress_datagrams(struct worker *worker)
         } while (at < message->data.size);
         octets += message->data.size;
     }
+    worker->pace.packets += (unsigned)count;
+    worker->pace.has_more |= (unsigned)count == worker->most_messages;
     worker->most_messages = octets > LONG_BATCH ? FEW_MESSAGES : MOST_MESSAGES;
     trains_flush(&worker->trains);
     egress_flush(worker);

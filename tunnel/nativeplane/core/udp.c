@@ -162,7 +162,7 @@ int udp_steer_by_peer(int fd, unsigned count)
         BPF_STMT(BPF_RET | BPF_K, BY_HASH),
     };
     struct sock_fprog program;
-    memset(&program, 0, sizeof program);
+    memset(&program, 0, sizeof program); /* its padding too: the kernel reads it */
     program.len = sizeof code / sizeof code[0];
     program.filter = code;
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) < 0 ? -errno : 0;
@@ -290,7 +290,7 @@ static void add_control(struct envelope *envelope, int level, int type, const vo
     struct span message = part(room, 0, CMSG_SPACE(size));
     if (!message.size)
         return;
-    memset(message.at, 0, message.size); /* padding goes to the kernel as well */
+    memset(message.at, 0, message.size); /* its padding too: the kernel reads it */
     struct cmsghdr *control = (void *)message.at;
     *control = (struct cmsghdr){.cmsg_level = level, .cmsg_type = type, .cmsg_len = CMSG_LEN(size)};
     memcpy(CMSG_DATA(control), data, size);

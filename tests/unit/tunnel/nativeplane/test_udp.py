@@ -274,7 +274,7 @@ def test_a_way_out_that_cannot_segment_turns_it_off_for_good_and_loses_nothing()
     # On UDP-Lite the kernel answers EIO, as it does before Linux 6.11 where a device has no checksum offload.
     datagrams = run(100, 10, 7)
     with closing(open_udp(protocol=UDP_LITE)) as here, closing(open_udp(protocol=UDP_LITE)) as there:
-        here.facts.gso = True
+        assert here.facts.gso
         assert here.send(to(there), datagrams) == 0
         assert (here.facts.gso, here.facts.gso_refusals) == (False, 1)
         assert here.send(to(there), datagrams) == 0
