@@ -8,6 +8,7 @@ from scapy.layers.inet import IP
 from scapy.utils import checksum as complement_of_sum
 
 from tests.unit.tunnel.nativeplane.library import Buffer, Span, load
+from tests.unit.tunnel.nativeplane.packets import naive_sum
 
 library = load("checksum.c")
 library.sum_octets.argtypes = (Span, ctypes.c_uint32)
@@ -22,17 +23,6 @@ library.update_checksum.argtypes = (ctypes.c_uint16, ctypes.c_uint16, ctypes.c_u
 library.update_checksum.restype = ctypes.c_uint16
 
 words = st.integers(0, 0xFFFF)
-
-
-def folded(total: int) -> int:
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
-
-
-def naive_sum(octets: bytes, initial: int = 0) -> int:
-    padded = octets + bytes(len(octets) % 2)
-    return folded(initial + sum(int.from_bytes(padded[at : at + 2], "big") for at in range(0, len(padded), 2)))
 
 
 def sum_octets(octets: bytes, initial: int = 0, *, before: int = 0) -> int:
@@ -84,6 +74,6 @@ def test_a_header_gets_the_checksum_that_scapy_gives_it(options: int, ttl: int, 
 @given(words, words, words, st.integers(1, 0xFFFF))
 def test_an_updated_checksum_is_that_of_the_updated_words(first: int, old: int, new: int, other: int) -> None:
     def fresh(word: int) -> int:
-        return ~folded(first + word + other) & 0xFFFF
+        return ~naive_sum(b"", first + word + other) & 0xFFFF
 
     assert library.update_checksum(fresh(old), old, new) == fresh(new)

@@ -17,18 +17,20 @@ library.find_fault.argtypes = (Span,)
 library.clamp_mss.argtypes = (Span, ctypes.c_uint16)
 library.clamp_mss.restype = None
 
-OWN_MESSAGES = (None, OwnMessage.PING, OwnMessage.OCC, OwnMessage.EXIT)
-CAUSES = (*Drop, None)
+OWN_MESSAGES: tuple[OwnMessage | None, ...] = (None, OwnMessage.PING, OwnMessage.OCC, OwnMessage.EXIT)
+CAUSES: tuple[Drop | None, ...] = (*Drop, None)
 
 
 def native_own_message(payload: bytes) -> OwnMessage | None:
     buffer = Buffer(payload)
-    return OWN_MESSAGES[library.own_message(buffer.span)]
+    number: int = library.own_message(buffer.span)
+    return OWN_MESSAGES[number]
 
 
 def native_fault(packet: bytes) -> Drop | None:
     buffer = Buffer(packet)
-    return CAUSES[library.find_fault(buffer.span)]
+    number: int = library.find_fault(buffer.span)
+    return CAUSES[number]
 
 
 @pytest.mark.parametrize(
