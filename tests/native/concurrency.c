@@ -163,16 +163,22 @@ static void work(struct worker *worker)
         must(peer_path(peer).port == 1, "a path is whole");
 }
 
+static void work_for_a_batch(struct worker *worker)
+{
+    for (int i = 0; i < BATCH; i++)
+        work(worker);
+}
+
 static void *run_worker(void *argument)
 {
     struct worker *worker = argument;
     for (unsigned turns = 0; turns < LEAST_TURNS || !atomic_load_explicit(&stop, memory_order_relaxed); turns++) {
         reclaim_online(reclaim, worker->index);
-        for (uint64_t batches = 1 + draw(&worker->random) % 8; batches > 0; batches--) {
-            for (int i = 0; i < BATCH; i++)
-                work(worker);
+        for (uint64_t batches = draw(&worker->random) % 8; batches > 0; batches--) {
+            work_for_a_batch(worker);
             reclaim_quiet(reclaim, worker->index);
         }
+        work_for_a_batch(worker);
         reclaim_offline(reclaim, worker->index);
         pause_ns((long)(draw(&worker->random) % 200000));
     }

@@ -32,13 +32,14 @@ struct event {
 
 struct events;
 
-/* `wake` is an eventfd, written when the ring was empty. NULL for lack of memory. */
+/* `wake` is an eventfd. It is written with the first event after control has found the ring empty: control reads it, and then
+ * pops until there is nothing. NULL for lack of memory. */
 struct events *events_new(int wake);
 void events_free(struct events *events);
 
 /* By the worker. False when there is no room. */
 bool events_push(struct events *events, const struct event *event);
-/* By control: the next event, if any; the one before is gone then. */
+/* By control: the next event, if any; the one before is gone then. Having given false, the ring wakes control again. */
 bool events_pop(struct events *events, struct event *event);
 /* Control packets that found no room. */
 uint64_t events_lost(const struct events *events);

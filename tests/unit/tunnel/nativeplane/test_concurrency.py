@@ -1,4 +1,4 @@
-"""What threads share in the core: the drivers of `tests/native` under whatever notices what a test cannot."""
+"""Threads that share the core, and a lack of memory: the drivers of `tests/native`, under what notices what a test cannot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ DRIVERS = Path(__file__).parents[3] / "native"
 SOURCES = {
     "concurrency": ("access.c", "events.c", "peers.c", "reclaim.c", *keys.SOURCES),
     "waking": ("events.c",),
+    "scarcity": ("access.c", "events.c", "peers.c", "reclaim.c", *keys.SOURCES),
 }
+WRAPPED = tuple(f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "aligned_alloc"))
+LINKED = {"scarcity": WRAPPED}
 SECONDS = 2
 DEADLINE_S = 120
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | {
@@ -43,7 +46,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 def build(driver: str, directory: Path, *sanitize: str) -> Path:
     binary = directory / driver
     sources = [DRIVERS / f"{driver}.c", *(CORE / name for name in SOURCES[driver])]
-    done = run("cc", *FLAGS, *sanitize, f"-I{CORE}", "-o", binary, *sources, "-lcrypto")
+    done = run("cc", *FLAGS, *sanitize, f"-I{CORE}", "-o", binary, *sources, *LINKED.get(driver, ()), "-lcrypto")
     assert done.returncode == 0, done.stderr
     return binary
 
