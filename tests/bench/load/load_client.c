@@ -97,10 +97,10 @@ void load_client_free(struct load_client *client)
 int run_new(struct run *run)
 {
     *run = (struct run){0};
-    uint8_t *memory = malloc(MOST_GSO_OCTETS);
+    uint8_t *memory = malloc(GOOD_GSO_OCTETS);
     if (!memory)
         return -ENOMEM;
-    run->memory = span_of(memory, MOST_GSO_OCTETS);
+    run->memory = span_of(memory, GOOD_GSO_OCTETS);
     return 0;
 }
 

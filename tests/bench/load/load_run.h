@@ -21,7 +21,7 @@ struct load_client {
 struct run {
     struct udp_socket *socket;
     struct path to;
-    struct span memory; /* MOST_GSO_OCTETS */
+    struct span memory; /* GOOD_GSO_OCTETS */
     size_t segment, octets;
     unsigned count;
     bool ended; /* the last one is shorter */
