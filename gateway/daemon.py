@@ -61,8 +61,8 @@ logger = structlog.get_logger("gateway")
 async def serve(path: Path, config: Config, service: ServiceManager) -> None:
     """Run the gateway by the configuration that `path` holds, until SIGTERM or SIGINT.
 
-    Raises `PlaneUnavailable`, `StateLockError`, `ConfigRefused`, `HostNetworkError`, `FleetError` or `ControlError`, each
-    with sentences for the administrator, where it cannot start; nothing is left behind then.
+    Raises `PlaneUnavailable`, `StateLockError`, `ConfigRefused`, `HostNetworkError`, `FleetError` or `ControlError`,
+    each with sentences for the administrator, where it cannot start; nothing is left behind then.
     """
     failure: Exception | None = None
     plane = choose_plane(config.settings.plane, config.settings.workers)

@@ -21,10 +21,10 @@ _OFFLOADS = {"udp_gso": "GSO", "tun_tso": "TSO", "tun_uso": "USO"}
 def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption = False) -> None:
     """Say how the gateway is.
 
-    For each endpoint: where it listens, what moves its packets and how the kernel helps with that, how many clients and
-    handshakes it has, how many addresses are in use, packets dropped by cause, and when its certificates and revocation
-    lists end. Then the endpoints that ought to run and do not, the connection log's sinks, with what they have lost, and
-    what became of the last reload.
+    For each endpoint: where it listens, what moves its packets and how the kernel helps with that, how many clients
+    and handshakes it has, how many addresses are in use, packets dropped by cause, and when its certificates and
+    revocation lists end. Then the endpoints that ought to run and do not, the connection log's sinks, with what they
+    have lost, and what became of the last reload.
     """
     document = ask_daemon(config, socket, {"request": "status"})
     if json:
