@@ -56,7 +56,7 @@ static void run_send(struct run *run)
 static bool run_add(struct run *run, struct span payload)
 {
     size_t size = sealed_size(run->key, payload.size);
-    bool fits = !run->ended && size <= run->segment && run->count < MOST_GSO_SEGMENTS && run->octets + size <= MOST_GSO_OCTETS;
+    bool fits = !run->ended && size <= run->segment && run->count < MOST_GSO_SEGMENTS && run->octets + size <= GOOD_GSO_OCTETS;
     if (run->count && !fits)
         run_send(run);
     if (!holds(run->worker->sealed, run->octets, size) ||
@@ -180,8 +180,9 @@ static void route_frame(struct worker *worker, struct span frame, bool has_heade
 int egress_frames(struct worker *worker)
 {
     size_t octets = 0;
-    for (unsigned i = 0; i < MOST_FRAMES && octets < FRAME_BUDGET; i++) {
-        struct span room = part(worker->frames, i * LARGEST_FRAME, LARGEST_FRAME);
+    unsigned count = 0;
+    for (; count < MOST_FRAMES && octets < FRAME_BUDGET; count++) {
+        struct span room = part(worker->frames, count * LARGEST_FRAME, LARGEST_FRAME);
         ssize_t size = tun_read(worker->tun, room);
         if (size < 0)
             return (int)size;
@@ -191,5 +192,7 @@ int egress_frames(struct worker *worker)
         octets += (size_t)size;
     }
     egress_flush(worker);
+    worker->pace.packets += count;
+    worker->pace.has_more |= count == MOST_FRAMES || octets >= FRAME_BUDGET;
     return 0;
 }

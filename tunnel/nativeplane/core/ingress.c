@@ -240,6 +240,8 @@ void ingress_datagrams(struct worker *worker)
         } while (at < message->data.size);
         octets += message->data.size;
     }
+    worker->pace.packets += (unsigned)count;
+    worker->pace.has_more |= (unsigned)count == worker->most_messages;
     worker->most_messages = octets > LONG_BATCH ? FEW_MESSAGES : MOST_MESSAGES;
     trains_flush(&worker->trains);
     egress_flush(worker);

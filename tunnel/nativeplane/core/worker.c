@@ -2,6 +2,9 @@
  *
  * Each turn is a batch, bounded in packets and octets, after which everything that was received has left. Between turns it
  * says that it holds nothing that is shared; while it waits, that nobody need reckon with it.
+ *
+ * Where packets come fast, one by one, it pauses between turns, as network cards do before they interrupt: what is handled
+ * together costs a fraction in system calls, and goes to the device joined. Where they come slowly, nothing waits.
  */
 #include "worker.h"
 
@@ -10,20 +13,29 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MOST_READY 64
 #define TICK_S 1
+#define WINDOW_NS 1000000u
+#define PAUSE_NS 100000u
+#define FAST_PACKETS 40 /* in a window: four or more in each pause */
 #define STREAM_READ_SIZE (256u << 10)
 #define SEALED_SIZE (MOST_GSO_OCTETS + MOST_OVERHEAD)
 
-uint64_t clock_ms(void)
+static uint64_t clock_ns(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+uint64_t clock_ms(void)
+{
+    return clock_ns() / 1000000;
 }
 
 /* Pages that are not touched cost nothing. */
@@ -159,18 +171,39 @@ static bool serve(struct worker *worker, const struct epoll_event *ready)
     return true;
 }
 
+static void measure_pace(struct pace *pace, uint64_t now_ns)
+{
+    uint64_t passed = now_ns - pace->since_ns;
+    if (passed < WINDOW_NS)
+        return;
+    pace->is_fast = pace->packets * (uint64_t)WINDOW_NS >= passed * FAST_PACKETS;
+    pace->packets = 0;
+    pace->since_ns = now_ns;
+}
+
+static void pause_between_turns(struct pace *pace)
+{
+    if (pace->is_fast && !pace->has_more)
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    pace->has_more = false;
+}
+
 void *worker_run(void *argument)
 {
     struct worker *worker = argument;
     struct epoll_event ready[MOST_READY];
+    prctl(PR_SET_TIMERSLACK, 1000uL); /* ns; else a pause takes half as long again */
     for (bool goes_on = true; goes_on;) {
         int count = epoll_wait(worker->epoll, ready, MOST_READY, -1);
         reclaim_online(worker->plane->reclaim, worker->index);
-        worker->now = clock_ms();
+        uint64_t now = clock_ns();
+        worker->now = now / 1000000;
         for (int i = 0; goes_on && i < count; i++)
             goes_on = serve(worker, &ready[i]);
         atomic_fetch_add_explicit(&worker->batches, 1, memory_order_relaxed);
         reclaim_offline(worker->plane->reclaim, worker->index);
+        measure_pace(&worker->pace, now);
+        pause_between_turns(&worker->pace);
     }
     return NULL;
 }

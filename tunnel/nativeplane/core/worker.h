@@ -37,6 +37,14 @@ struct outgoing {
     bool has_header; /* the device's virtio header is before the packet */
 };
 
+/* How fast packets come: decides whether to wait a moment for more of them. */
+struct pace {
+    uint64_t since_ns; /* the window that is being counted began */
+    unsigned packets;  /* in this window; a frame of many segments is one */
+    bool is_fast;      /* the last whole window was */
+    bool has_more;     /* this turn left something behind */
+};
+
 struct worker {
     struct plane *plane;
     unsigned index;
@@ -46,6 +54,7 @@ struct worker {
     bool reads_tun;          /* nobody else reads that queue */
     int epoll, timer;
     uint64_t now;            /* ms of CLOCK_MONOTONIC, when the batch began */
+    struct pace pace;
 
     struct udp_receiver *receiver;
     unsigned most_messages;  /* of the next receive: fewer when they are joined ones */
