@@ -20,6 +20,10 @@
 #define BLOCK_SIZE (1u << BLOCK_BITS)
 #define BLOCKS (1u << (24 - BLOCK_BITS))
 #define PATH_BUCKETS (1u << 14)
+#define LEAST_PREFIX 8
+#define MOST_PREFIX 30
+
+_Static_assert(sizeof(struct peer) == 8 * CACHE_LINE, "a client costs no more than it must");
 
 struct slot {
     _Atomic(struct peer *) peer;
@@ -199,7 +203,8 @@ struct peer *peer_from(struct peer_table *table, uint32_t id)
 
 struct peer_table *peer_table_new(uint32_t network, unsigned prefix)
 {
-    struct peer_table *table = calloc(1, sizeof *table);
+    bool is_known = prefix >= LEAST_PREFIX && prefix <= MOST_PREFIX;
+    struct peer_table *table = is_known ? calloc(1, sizeof *table) : NULL;
     if (!table)
         return NULL;
     table->addresses = 1u << (32 - prefix);

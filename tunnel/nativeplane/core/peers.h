@@ -73,7 +73,7 @@ void peer_free(void *peer);
 
 struct peer_table;
 
-/* For a client range: `network` in host order, `prefix` 8 to 30. NULL for lack of memory. */
+/* For a client range: `network` in host order, `prefix` 8 to 30. NULL for any other, and for lack of memory. */
 struct peer_table *peer_table_new(uint32_t network, unsigned prefix);
 /* Frees the peers in it as well: no worker may run any more. */
 void peer_table_free(struct peer_table *table);

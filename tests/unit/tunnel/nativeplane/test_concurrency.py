@@ -1,4 +1,4 @@
-"""Threads that share the core, and a lack of memory: the drivers of `tests/native`, under what notices what a test cannot."""
+"""Threads that share the core, and a lack of memory: drivers in C, under whatever notices what a test cannot."""
 
 from __future__ import annotations
 

@@ -285,6 +285,11 @@ def test_a_client_range_is_its_first_to_its_last_address(network: str) -> None:
     table.close()
 
 
+@pytest.mark.parametrize("prefix", [0, 7, 31, 32, 33])
+def test_a_range_that_is_too_wide_or_too_narrow_has_no_table(prefix: int) -> None:
+    assert library().peer_table_new(0, prefix) is None
+
+
 def resident_octets() -> int:
     return int(FilePath("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
