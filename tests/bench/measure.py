@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_once"]
 
-CONGESTION_CONTROL = "cubic"
-"""The kernel's own default, whatever this host prefers: one that paces would measure its idea of the path."""
-
 
 def run_once(server: Server, scenario: Scenario, directory: Path, library: Path, *, seconds: float) -> Figures:
     """Build a lab, start the server in it, measure, and take everything down."""
@@ -31,8 +28,6 @@ def run_once(server: Server, scenario: Scenario, directory: Path, library: Path,
         Lab(directory, clients=_namespaces(scenario.work)) as lab,
         server.start(lab, material, scenario.setting) as process,
     ):
-        for host in (*lab.clients, lab.office):
-            host.sysctl("net.ipv4.tcp_congestion_control", CONGESTION_CONTROL)
         return _measure(Rig(lab, material, scenario.setting, process, library, seconds), scenario.work)
 
 

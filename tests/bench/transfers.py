@@ -28,6 +28,8 @@ GIGABYTE = 1e9
 FIRST_PORT = 5201
 TRAFFIC_PORT = 9000
 UDP_HEADERS = 28
+CONGESTION_CONTROL = "cubic"
+"""The kernel's own default, whatever this host prefers: one that paces would measure its idea of the path."""
 SETTLE_S = 0.5
 """From the last packet of a load to the last that the server has done for it."""
 
@@ -62,9 +64,9 @@ def _transfer(rig: Rig, work: Streams, clients: list[Process], direction: str, *
 
 
 def _start_iperf(rig: Rig, work: Streams, number: int, port: int, device: str, *options: str) -> Process:
-    kind = [f"--parallel={work.streams}"]
+    kind = [f"--parallel={work.streams}", f"--congestion={CONGESTION_CONTROL}"]
     if work.datagrams:
-        kind += ["--udp", f"--length={work.datagrams - UDP_HEADERS}", f"--bitrate={work.offered_mbit_per_s}M"]
+        kind = ["--udp", f"--length={work.datagrams - UDP_HEADERS}", f"--bitrate={work.offered_mbit_per_s}M"]
     arguments = ["iperf3", "--client", OFFICE_HOST, "--port", str(port), "--bind-dev", device, "--json"]
     return rig.lab.clients[number].start(
         *arguments, "--time", f"{rig.seconds:g}", *kind, *options, log=rig.lab.log("iperf3")
