@@ -23,7 +23,7 @@
 #define WINDOW_NS 1000000u
 #define PAUSE_NS 100000u
 #define FAST_PACKETS 40 /* in a window: four or more in each pause */
-#define STREAM_READ_SIZE (256u << 10)
+#define STREAM_READ_SIZE (64u << 10) /* then it is the next stream's turn */
 #define SEALED_SIZE (MOST_GSO_OCTETS + MOST_OVERHEAD)
 
 static uint64_t clock_ns(void)
