@@ -151,6 +151,8 @@ class Known:
     by_stream: bool
 
 
+NOBODY = Known(0, 2**32, 0, b"", by_stream=False)
+"""What a walk comes to after everybody."""
 IDS = (0, 1, 2, 63, BLOCK - 1, BLOCK, BLOCK + 1, 7 * BLOCK, NO_PEER_ID - 2, NO_PEER_ID - 1)
 ids = st.sampled_from((*IDS, NO_PEER_ID, NO_PEER_ID + 1, 2**32 - 1))
 insides = st.integers(FIRST - 1, LAST + 1)
@@ -234,6 +236,9 @@ class PeersComeGoAndMove(RuleBasedStateMachine):
             met.append(peer)
             peer = self.table.starting_at(ctypes.c_uint32.from_address(peer).value + 1)
         assert met == [known.memory for known in sorted(self.peers, key=lambda known: known.peer_id)]
+        for first in (*IDS, 5, BLOCK + 5, 6 * BLOCK + 1, NO_PEER_ID):
+            following = min((known.peer_id, known.memory) for known in (*self.peers, NOBODY) if known.peer_id >= first)
+            assert self.table.starting_at(first) == (following[1] or None)
 
     @invariant()
     def each_knows_where_it_is_and_whether_it_has_gone(self) -> None:
