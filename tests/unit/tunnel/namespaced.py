@@ -21,25 +21,25 @@ def ip(command: str) -> None:
     subprocess.run(["ip", *command.split()], check=True)
 
 
-def in_new_namespace(test: Callable[[], None]) -> Callable[[], None]:
+def in_new_namespace(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test with `netns`, and run it where only its own devices are."""
 
-    def enter_and_run(name: str, failures: list[BaseException]) -> None:
+    def enter_and_run(name: str, failures: list[BaseException], arguments: dict[str, object]) -> None:
         try:
             netns.setns(name)
             ip("link set lo up")
-            test()
+            test(**arguments)
         except BaseException as failure:  # noqa: BLE001 - it is raised again in the test's own thread
             failures.append(failure)
 
     @pytest.mark.netns
     @functools.wraps(test)
-    def wrapped() -> None:
+    def wrapped(**arguments: object) -> None:
         name = f"pw-{os.getpid()}-{secrets.token_hex(2)}-tun"
         failures: list[BaseException] = []
         netns.create(name)
         try:
-            thread = threading.Thread(target=enter_and_run, args=(name, failures))
+            thread = threading.Thread(target=enter_and_run, args=(name, failures, arguments))
             thread.start()
             thread.join()
         finally:

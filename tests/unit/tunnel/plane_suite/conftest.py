@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tunnel.nativeplane import NativeDataPlane
     from tunnel.plane_settings import PlaneSettings
 
+    OpenPlane = PythonDataPlane | NativeDataPlane
 
-def plane_class(name: str) -> type[PythonDataPlane | NativeDataPlane]:
+
+def plane_class(name: str) -> type[OpenPlane]:
     if name == "python":
         return PythonDataPlane
     from tunnel.nativeplane import NativeDataPlane
@@ -30,7 +32,7 @@ def plane_class(name: str) -> type[PythonDataPlane | NativeDataPlane]:
     return NativeDataPlane
 
 
-def open_plane(name: str, chosen: PlaneSettings, device: socket.socket) -> PythonDataPlane | NativeDataPlane:
+def open_plane(name: str, chosen: PlaneSettings, device: socket.socket) -> OpenPlane:
     while True:
         try:
             return plane_class(name).open(chosen, open_device=lambda name, **_: TunDevice(name, 0, device))

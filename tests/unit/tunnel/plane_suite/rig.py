@@ -320,6 +320,11 @@ class Rig:
         assert await self.from_tun() == marker
 
 
+def peer(peer_id: int, inside: str) -> Peer:
+    path = Path(Transport.UDP, ("127.0.0.1", 1000 + peer_id), "127.0.0.1")
+    return Peer(peer_id, path, IPv4Address(inside).packed, EVERYTHING, 10, 60)
+
+
 def settings(**overrides: Any) -> PlaneSettings:
     """Loopback, a port that the kernel chooses, both transports."""
     values: dict[str, Any] = {

@@ -5,7 +5,7 @@ from unittest.mock import Mock, create_autospec
 
 import pytest
 
-from tests.unit.tunnel.pyplane.test_plane import peer
+from tests.unit.tunnel.plane_suite.rig import peer
 from tunnel.data_channel import WearLimits
 from tunnel.plane import PlaneEvents
 from tunnel.pyplane.access import Access

@@ -7,17 +7,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.tunnel.plane_suite.rig import EVERYTHING, settings, socket_device
-from tunnel.plane import Path, Peer, Transport
-from tunnel.pyplane import PythonDataPlane
+from tests.unit.tunnel.plane_suite.conftest import PLANES, plane_class
+from tests.unit.tunnel.plane_suite.rig import EVERYTHING, peer, settings, socket_device
+from tunnel.plane import Path, Transport
 from tunnel.tun import TunDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from tunnel.plane_settings import PlaneSettings
+    from tests.unit.tunnel.plane_suite.conftest import OpenPlane
+
+    Open = Callable[..., OpenPlane]
 
 KINDS = {Transport.UDP: socket.SOCK_DGRAM, Transport.TCP: socket.SOCK_STREAM}
+
+
+@pytest.fixture(params=PLANES)
+def open_plane(request: pytest.FixtureRequest) -> Open:
+    """Opens a plane of each kind with changed settings."""
+    name, workers = request.param
+
+    def open_one(open_device: Callable[..., TunDevice], **overrides: object) -> OpenPlane:
+        return plane_class(name).open(settings(workers=workers, **overrides), open_device=open_device)
+
+    return open_one
 
 
 @pytest.fixture
@@ -33,7 +46,9 @@ def unused(name: str, **_: object) -> TunDevice:
 
 @pytest.mark.parametrize("transport", Transport)
 @pytest.mark.parametrize(("listen", "place"), [("127.0.0.1", "127.0.0.1:{}"), ("::1", r"\[::1\]:{}")])
-def test_a_port_that_is_taken_is_named_before_a_device_is_made(transport: Transport, listen: str, place: str) -> None:
+def test_a_port_that_is_taken_is_named_before_a_device_is_made(
+    open_plane: Open, transport: Transport, listen: str, place: str
+) -> None:
     address = IPv6Address(listen) if ":" in listen else IPv4Address(listen)
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     with socket.socket(family, KINDS[transport]) as holder:
@@ -41,19 +56,18 @@ def test_a_port_that_is_taken_is_named_before_a_device_is_made(transport: Transp
         if transport is Transport.TCP:
             holder.listen()
         port = holder.getsockname()[1]
-        chosen = settings(listen=address, port=port, transports=frozenset({transport}))
         expected = f"cannot listen on {transport.name} {place.format(port)}: another program uses this port"
         with pytest.raises(OSError, match=expected) as refusal:
-            PythonDataPlane.open(chosen, open_device=unused)
+            open_plane(unused, listen=address, port=port, transports=frozenset({transport}))
         assert refusal.value.errno == errno.EADDRINUSE
 
 
-def test_an_address_that_the_host_lacks_is_named() -> None:
+def test_an_address_that_the_host_lacks_is_named(open_plane: Open) -> None:
     with pytest.raises(OSError, match=r"192\.0\.2\.1:0: this host has no such address"):
-        PythonDataPlane.open(settings(listen=IPv4Address("192.0.2.1")), open_device=unused)
+        open_plane(unused, listen=IPv4Address("192.0.2.1"))
 
 
-def test_without_a_device_no_socket_stays_open() -> None:
+def test_without_a_device_no_socket_stays_open(open_plane: Open) -> None:
     asked = list[str]()
 
     def missing(name: str, **_: object) -> TunDevice:
@@ -64,7 +78,7 @@ def test_without_a_device_no_socket_stays_open() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(OSError, match="no device"):
-        PythonDataPlane.open(settings(port=port), open_device=missing)
+        open_plane(missing, port=port)
     assert asked == ["portway%d"]
     for kind in KINDS.values():
         with socket.socket(socket.AF_INET, kind) as again:
@@ -72,27 +86,21 @@ def test_without_a_device_no_socket_stays_open() -> None:
 
 
 @pytest.mark.parametrize("transports", [{Transport.UDP}, {Transport.TCP}], ids=["udp", "tcp"])
-def test_closing_twice_is_harmless(device: TunDevice, transports: set[Transport]) -> None:
-    plane = PythonDataPlane.open(settings(transports=frozenset(transports)), open_device=lambda _, **__: device)
+def test_closing_twice_is_harmless(open_plane: Open, device: TunDevice, transports: set[Transport]) -> None:
+    plane = open_plane(lambda _, **__: device, transports=frozenset(transports))
     assert plane.port > 0
     plane.close()
     plane.close()
 
 
 @pytest.fixture
-def plane(device: TunDevice) -> Iterator[PythonDataPlane]:
-    chosen: PlaneSettings = settings(transports=frozenset({Transport.UDP}))
-    plane = PythonDataPlane.open(chosen, open_device=lambda _, **__: device)
+def plane(open_plane: Open, device: TunDevice) -> Iterator[OpenPlane]:
+    plane = open_plane(lambda _, **__: device, transports=frozenset({Transport.UDP}))
     yield plane
     plane.close()
 
 
-def peer(peer_id: int, inside: str) -> Peer:
-    path = Path(Transport.UDP, ("127.0.0.1", 1000 + peer_id), "127.0.0.1")
-    return Peer(peer_id, path, IPv4Address(inside).packed, EVERYTHING, 10, 60)
-
-
-async def test_ids_and_inside_addresses_are_given_once(plane: PythonDataPlane) -> None:
+async def test_ids_and_inside_addresses_are_given_once(plane: OpenPlane) -> None:
     plane.add_peer(peer(1, "10.80.0.2"))
     for again in (peer(1, "10.80.0.3"), peer(2, "10.80.0.2")):
         with pytest.raises(ValueError, match="belongs to another peer"):
@@ -101,7 +109,7 @@ async def test_ids_and_inside_addresses_are_given_once(plane: PythonDataPlane) -
     plane.add_peer(peer(1, "10.80.0.2"))
 
 
-async def test_unknown_peers_are_bugs_of_the_caller(plane: PythonDataPlane) -> None:
+async def test_unknown_peers_are_bugs_of_the_caller(plane: OpenPlane) -> None:
     for call in (plane.remove_peer, plane.traffic):
         with pytest.raises(KeyError):
             call(5)
@@ -111,7 +119,7 @@ async def test_unknown_peers_are_bugs_of_the_caller(plane: PythonDataPlane) -> N
         plane.activate_key(5, 0)
 
 
-async def test_paths_that_are_gone_are_ignored(plane: PythonDataPlane) -> None:
+async def test_paths_that_are_gone_are_ignored(plane: OpenPlane) -> None:
     gone = Path(Transport.TCP, ("127.0.0.1", 9), stream=3)
     plane.send_control(gone, [b"x"])
     plane.close_stream(gone)
