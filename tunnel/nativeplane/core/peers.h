@@ -62,7 +62,8 @@ struct peer {
     _Atomic uint64_t last_sent;
 
     /* Held while packets are sealed and sent, so that they leave in the order of their ids, whichever worker sends: clients
-     * accept few that are late (64 by default). By workers only, for one batch. */
+     * accept few that are late (64 by default). By workers, for one batch; by control, to wait for the last one that sends to a
+     * peer which it has removed. */
     pthread_mutex_t sending_mutex;
 };
 
