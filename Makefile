@@ -40,7 +40,7 @@ lint: .venv/.dev ## check style, formatting, types and who imports whom
 	@$(BIN)/lint-imports --no-logo
 
 bench: root .venv/.dev ## measure Portway beside OpenVPN's server (ARGS="--quick", "--list" says what there is)
-	@tools/system-packages test
+	@tools/system-packages build && tools/system-packages test
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: .venv/.dev ## bring the generated parts of the documents up to date

@@ -7,6 +7,7 @@ it as well: to every server alike.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -59,16 +60,21 @@ def usage(pid: int) -> Usage:
     user = system = resident = proportional = 0
     for member in _tree(pid):
         place = Path("/proc", str(member))
-        member_user, member_system = parse_stat((place / "stat").read_text())
-        member_resident, member_proportional = parse_memory((place / "smaps_rollup").read_text())
-        user, system = user + member_user, system + member_system
-        resident, proportional = resident + member_resident, proportional + member_proportional
+        try:
+            times, memory = parse_stat((place / "stat").read_text()), parse_memory((place / "smaps_rollup").read_text())
+        except (OSError, KeyError):
+            if member == pid:
+                raise
+            continue  # a child that has just ended: its time is its parent's by now
+        user, system = user + times[0], system + times[1]
+        resident, proportional = resident + memory[0], proportional + memory[1]
     return Usage(user / CLOCK_TICKS, system / CLOCK_TICKS, resident, proportional)
 
 
 def _tree(pid: int) -> list[int]:
     members = [pid]
     for member in members:
-        for task in Path(f"/proc/{member}/task").iterdir():
-            members += [int(child) for child in (task / "children").read_text().split()]
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                members += [int(child) for child in children.read_text().split()]
     return members

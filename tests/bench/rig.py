@@ -106,7 +106,7 @@ class Rig:
             *("--server", f"{self.lab.gateway_address(number)}:{PORT}"),
             *("--material", self.material.directory),
             *("--cipher", self.setting.cipher),
-            "--offload" if self.setting.offload else "--no-offload",
+            "--offload" if self.setting.udp_offload else "--no-offload",
         ]
         return self._start(self.lab.clients[number - 1], role, *access, *options)
 

@@ -47,8 +47,10 @@ class Setting:
 
     cipher: str = "AES-256-GCM"
     transport: str = "udp"
-    offload: bool = True
+    udp_offload: bool = True
     """Whether gateway and load client may send many datagrams per call, which a real network card may refuse."""
+    tun_offload: bool = True
+    """Whether the gateway's TUN device may carry many segments at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class UnknownScenarioError(Exception):
 
 
 CHACHA = Setting(cipher="CHACHA20-POLY1305")
-NO_OFFLOAD = Setting(offload=False)
+NO_UDP_OFFLOAD = Setting(udp_offload=False)
+NO_OFFLOAD = Setting(udp_offload=False, tun_offload=False)
 LOAD = Peer.LOAD
 
 SCENARIOS = (
@@ -128,7 +131,7 @@ SCENARIOS = (
     Scenario("tcp-8", "stock client, eight TCP streams", Streams(streams=8)),
     Scenario("tcp-20", "twenty stock clients, a TCP stream each", Streams(clients=20)),
     Scenario("tcp-chacha", "stock client, one TCP stream, ChaCha20-Poly1305", Streams(), CHACHA),
-    Scenario("tcp-no-offload", "stock client, one TCP stream, UDP offload off", Streams(), NO_OFFLOAD),
+    Scenario("tcp-no-udp-offload", "stock client, one TCP stream, UDP offload off", Streams(), NO_UDP_OFFLOAD),
     Scenario("tcp-over-tcp", "stock client over TCP, one TCP stream", Streams(), Setting(transport="tcp")),
     Scenario(
         "udp", "stock client, 300 Mbit/s of 1400-octet UDP packets", Streams(datagrams=1400, offered_mbit_per_s=300)
@@ -137,14 +140,19 @@ SCENARIOS = (
     Scenario("load-tcp-8", "offload-capable client, eight TCP streams", Streams(LOAD, streams=8)),
     Scenario("load-tcp-20", "twenty offload-capable clients, a TCP stream each", Streams(LOAD, clients=20)),
     Scenario("load-tcp-chacha", "offload-capable client, one TCP stream, ChaCha20-Poly1305", Streams(LOAD), CHACHA),
-    Scenario("load-tcp-no-offload", "the same client with UDP offload off on both sides", Streams(LOAD), NO_OFFLOAD),
+    Scenario(
+        "load-tcp-no-udp-offload", "the same client, UDP offload off on both sides", Streams(LOAD), NO_UDP_OFFLOAD
+    ),
+    Scenario("load-tcp-no-offload", "the same, and the gateway's TUN offload off", Streams(LOAD), NO_OFFLOAD),
     Scenario("packets-64", "64-octet packets", Packets((64,)), quick=True),
     Scenario("packets-512", "512-octet packets", Packets((512,))),
     Scenario("packets-1400", "1400-octet packets", Packets((1400,))),
     Scenario("packets-imix", "IMIX: seven packets of 40, four of 576, one of 1400 octets, mixed", Packets(IMIX)),
     Scenario("packets-64-20", "64-octet packets, twenty clients", Packets((64,), clients=20)),
     Scenario("packets-64-chacha", "64-octet packets, ChaCha20-Poly1305", Packets((64,)), CHACHA),
-    Scenario("packets-64-no-offload", "64-octet packets, UDP offload off on both sides", Packets((64,)), NO_OFFLOAD),
+    Scenario(
+        "packets-64-no-udp-offload", "64-octet packets, UDP offload off on both sides", Packets((64,)), NO_UDP_OFFLOAD
+    ),
     Scenario(
         "latency", "round trips of a stock client, idle and while 100 clients a second connect", Latency(), quick=True
     ),

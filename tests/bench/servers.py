@@ -118,7 +118,11 @@ class PortwayServer:
                     "client_root_certificate_chain": str(material.ca),
                 },
                 control_channel={"accept": ["tls-crypt"], "tls_crypt_key": str(material.tls_crypt)},
-                data_channel={"data_ciphers": [setting.cipher], "udp_offload": setting.offload},
+                data_channel={
+                    "data_ciphers": [setting.cipher],
+                    "udp_offload": setting.udp_offload,
+                    "tun_offload": setting.tun_offload,
+                },
                 keepalive={"interval_s": PING_S, "timeout_s": SILENCE_S},
                 handshake={"max_stateless_replies": MOST_CLIENTS, "max_half_open_per_prefix": 500},
                 target_network=[
