@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.bench.scenarios import Setting
     from tests.lab import Issued, Lab, Process
 
-__all__ = ["PORT", "SERVERS", "Contestant", "Material", "Server", "client_profile"]
+__all__ = ["PORT", "SERVERS", "Contestant", "Material", "OpenVpnServer", "Server", "client_profile"]
 
 PORT = 1194
 CLIENTS = IPv4Network("10.80.0.0/18")

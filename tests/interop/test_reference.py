@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench.servers import PORT, Material, OpenVpnServer, Setting, client_profile
+from tests.bench.scenarios import Setting
+from tests.bench.servers import PORT, Material, OpenVpnServer, client_profile
 from tests.lab import OFFICE_HOST, Lab, LabError, Namespace, OpenVpnClient, Process, start_relay
 from tests.lab.namespace import sweep_leftovers
 from tests.lab.relay import Impairment
