@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.tunnel.nativeplane.udp_socket import CORE, UdpSocket
+from tests.unit.tunnel.nativeplane.udp_socket import CORE, DEADLINE_S, UdpSocket
 from tunnel.udp_offload import SOL_UDP, UDP_SEGMENT
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Group:
         """The number of the socket that gets it; `segment` sends it as datagrams of that length."""
         ancillary = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))] if segment else []
         client.sendmsg([datagram], ancillary, 0, self.address)
+        ready, _, _ = select.select([member.sock for member in self.members], [], [], DEADLINE_S)
+        assert len(ready) == 1
         received = [[message.data for message in member.receive()] for member in self.members]
         assert sorted(received) == [[], [], [], [datagram]]
         return received.index([datagram])

@@ -53,6 +53,13 @@ class Rig:
         while self.send(packets):
             assert len(self.taken) < 10_000
 
+    def settle(self) -> None:
+        """Fill it until it stays so: what the kernel had under way has arrived, and its buffers are full as well."""
+        self.fill()
+        while self.stream.epoll.poll(0.2):
+            assert self.stream.serve() == OPEN
+            self.fill()
+
     def wait(self) -> int:
         """What epoll says of the stream, as soon as it says something."""
         [(_, ready)] = self.stream.epoll.poll(10)
@@ -272,7 +279,7 @@ def test_when_nothing_waits_any_more_the_memory_is_free_and_nobody_is_woken(rig:
 
 
 def test_nobody_is_woken_while_the_client_does_not_read(rig: Rig) -> None:
-    rig.fill()
+    rig.settle()
     assert rig.stream.ready() == 0
     while rig.client.read():
         pass
@@ -333,6 +340,7 @@ def test_a_client_that_is_gone_ends_the_stream_without_a_signal(rig: Rig) -> Non
     finally:
         signal.signal(signal.SIGPIPE, before)
     assert signals == []
+    assert rig.wait() & select.EPOLLHUP
     assert rig.stream.read() == ENDED
 
 

@@ -95,7 +95,7 @@ def test_a_descriptor_that_is_not_open_is_refused() -> None:
 def test_a_run_arrives_joined(here: UdpSocket, there: UdpSocket) -> None:
     datagrams = run(1400, 40, 77)
     assert here.send(to(there), datagrams) == 0
-    [message] = there.receive()
+    [message] = there.messages(40)
     assert (message.segment, message.datagrams()) == (1400, datagrams)
     assert (message.path.remote, message.path.port) == (octets_of("127.0.0.1"), here.port)
     assert (message.path.local, message.path.scope, message.path.stream) == (NOWHERE, 0, 0)
@@ -106,7 +106,7 @@ def test_where_either_side_has_no_offload_they_arrive_one_by_one(sends_joined: b
     datagrams = run(500, 9, 33)
     with closing(open_udp(offload=sends_joined)) as here, closing(open_udp(offload=receives_joined)) as there:
         assert here.send(to(there), datagrams) == 0
-        messages = there.receive()
+        messages = there.messages(9)
         assert [message.data for message in messages] == datagrams
         assert [message.segment for message in messages] == [len(datagram) for datagram in datagrams]
 
@@ -129,7 +129,7 @@ def test_runs_at_the_bounds_arrive_whole(offload: bool, segment: int, count: int
     datagrams = run(segment, count, last)
     with closing(open_udp(offload=offload)) as here, closing(open_udp()) as there:
         assert here.send(to(there), datagrams) == 0
-        assert there.receive_all() == datagrams
+        assert there.datagrams(count) == datagrams
 
 
 @given(data=st.data(), segment=st.integers(1, 20_000), offload=st.booleans())
@@ -138,7 +138,7 @@ def test_every_run_arrives_whole_and_in_order(data: st.DataObject, segment: int,
     datagrams = run(segment, count, data.draw(st.integers(1, segment)))
     with closing(open_udp(offload=offload)) as here, closing(open_udp()) as there:
         assert here.send(to(there), datagrams) == 0
-        assert there.receive_all() == datagrams
+        assert there.datagrams(count) == datagrams
 
 
 @pytest.mark.parametrize(
@@ -170,32 +170,29 @@ def test_nothing_is_waited_for(here: UdpSocket) -> None:
     assert here.receive(0) == []
 
 
-def test_no_more_messages_are_taken_than_asked_for(here: UdpSocket, there: UdpSocket) -> None:
-    for datagram in run(10, 5):
+@pytest.mark.parametrize("most", [1, 3, MOST_MESSAGES, 1000])
+def test_no_more_messages_are_taken_than_asked_for_or_fit(here: UdpSocket, there: UdpSocket, most: int) -> None:
+    datagrams = run(10, MOST_MESSAGES + 7)
+    for datagram in datagrams:
         here.sock.sendto(datagram, there.sock.getsockname())
-    assert [message.data for message in there.receive(3)] == run(10, 5)[:3]
-    assert [message.data for message in there.receive(1000)] == run(10, 5)[3:]
-
-
-def test_a_batch_has_an_end(here: UdpSocket, there: UdpSocket) -> None:
-    count = MOST_MESSAGES + 7
-    for datagram in run(10, count):
-        here.sock.sendto(datagram, there.sock.getsockname())
-    assert [len(there.receive(1000)) for _ in range(3)] == [MOST_MESSAGES, 7, 0]
+    batches = list(there.batches(len(datagrams), most=most))
+    assert all(0 < len(batch) <= min(most, MOST_MESSAGES) for batch in batches)
+    assert [message.data for batch in batches for message in batch] == datagrams
+    assert there.receive() == []
 
 
 def test_an_empty_datagram_is_one(here: UdpSocket, there: UdpSocket) -> None:
     here.sock.sendto(b"", there.sock.getsockname())
-    [message] = there.receive()
+    [message] = there.messages(1)
     assert (message.data, message.segment, message.path.port) == (b"", 0, here.port)
 
 
 def test_what_one_message_says_of_itself_does_not_stick_to_the_next(here: UdpSocket, there: UdpSocket) -> None:
     assert here.send(to(there), run(100, 5)) == 0
-    assert [message.segment for message in there.receive()] == [100]
+    assert [message.segment for message in there.messages(5)] == [100]
     with closing(open_udp()) as other:
         other.sock.sendto(bytes(300), there.sock.getsockname())
-        [message] = there.receive()
+        [message] = there.messages(1)
         assert (message.segment, message.path.port) == (300, other.port)
 
 
@@ -215,7 +212,7 @@ def test_errors_of_earlier_sends_are_passed_over(here: UdpSocket) -> None:
     here.sock.send(b"to nobody")
     with closing(open_udp(port=port)) as back:
         back.sock.sendto(b"hello", here.sock.getsockname())
-        assert [message.data for message in here.receive()] == [b"hello"]
+        assert here.datagrams(1) == [b"hello"]
 
 
 def test_a_socket_that_is_broken_gives_nothing_and_ends() -> None:
@@ -236,17 +233,17 @@ def test_an_answer_leaves_from_the_address_that_the_client_sent_to(listen: str, 
     client_host = "::1" if ":" in ours else "127.0.0.1"
     with closing(open_udp(listen)) as gateway, closing(open_udp(client_host)) as client:
         assert client.send(Path.to(ours, gateway.port), run(20, count)) == 0
-        [message] = gateway.receive()
+        [message] = gateway.messages(count)
         assert (message.path.remote, message.path.local) == (octets_of(client_host), octets_of(ours))
         assert gateway.send(message.path, run(30, count)) == 0
-        [answer] = client.receive()
+        [answer] = client.messages(count)
         assert (answer.datagrams(), answer.path.remote) == (run(30, count), octets_of(ours))
 
 
 def test_a_socket_with_one_address_names_none() -> None:
     with closing(open_udp("::1")) as gateway, closing(open_udp("::1")) as client:
         assert client.send(Path.to("::1", gateway.port), run(20, 1)) == 0
-        [message] = gateway.receive()
+        [message] = gateway.messages(1)
         assert (message.path.remote, message.path.local) == (octets_of("::1"), NOWHERE)
 
 
@@ -261,7 +258,7 @@ def test_a_link_local_client_is_answered_on_its_link() -> None:
         loopback = socket.if_nametoindex("lo")
         client.bind(("fe80::1", 0, 0, loopback))
         client.sendto(b"question", ("fe80::1", gateway.port, 0, loopback))
-        [message] = gateway.receive()
+        [message] = gateway.messages(1)
         assert (message.path.remote, message.path.scope) == (octets_of("fe80::1"), loopback)
         assert gateway.send(message.path, run(20, 2)) == 0
         assert [client.recv(100), client.recv(100)] == run(20, 2)
@@ -279,7 +276,7 @@ def test_a_way_out_that_cannot_segment_turns_it_off_for_good_and_loses_nothing()
         assert (here.facts.gso, here.facts.gso_refusals) == (False, 1)
         assert here.send(to(there), datagrams) == 0
         assert here.facts.gso_refusals == 1
-        assert there.receive_all() == 2 * datagrams
+        assert there.datagrams(20) == 2 * datagrams
 
 
 @in_new_namespace
@@ -287,10 +284,10 @@ def test_a_run_that_does_not_fit_the_path_goes_one_by_one_this_time() -> None:
     ip("link set lo mtu 1500")
     with closing(open_udp()) as here, closing(open_udp()) as there:
         assert here.send(to(there), run(2000, 5, 30)) == 0
-        assert there.receive_all() == run(2000, 5, 30)
+        assert there.datagrams(5) == run(2000, 5, 30)
         assert (here.facts.gso, here.facts.gso_refusals) == (True, 0)
         assert here.send(to(there), run(1400, 5)) == 0
-        assert [message.segment for message in there.receive()] == [1400]
+        assert [message.segment for message in there.messages(5)] == [1400]
 
 
 @in_new_namespace
@@ -299,7 +296,7 @@ def test_datagrams_that_are_refused_do_not_keep_back_the_others() -> None:
     with closing(open_udp(offload=False)) as here, closing(open_udp()) as there:
         here.sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         assert here.send(to(there), run(2000, 5, 30)) == 4
-        assert there.receive_all() == run(2000, 5, 30)[-1:]
+        assert there.datagrams(1) == run(2000, 5, 30)[-1:]
 
 
 @in_new_namespace

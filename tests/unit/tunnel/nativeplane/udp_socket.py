@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +11,10 @@ from tests.unit.tunnel.nativeplane.library import Buffer, Span, load
 from tests.unit.tunnel.nativeplane.paths import Path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MOST_MESSAGES = 64
+DEADLINE_S = 10
 
 CORE = load("udp.c")
 CORE.udp_prepare.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_bool)
@@ -79,12 +81,20 @@ class UdpSocket:
             Message(message.data.octets(), message.segment, Path.from_buffer_copy(message.path)) for message in messages
         ]
 
-    def receive_all(self) -> list[bytes]:
-        """Every datagram that is there, in order."""
-        datagrams: list[bytes] = []
-        while messages := self.receive():
-            datagrams += [datagram for message in messages for datagram in message.datagrams()]
-        return datagrams
+    def batches(self, datagrams: int, *, most: int = MOST_MESSAGES) -> Iterator[list[Message]]:
+        """Wait for so many datagrams: loopback delivers at once only as long as the machine has time."""
+        while datagrams > 0:
+            ready, _, _ = select.select([self.sock], [], [], DEADLINE_S)
+            assert ready, f"{datagrams} datagrams have not arrived"
+            messages = self.receive(most)
+            yield messages
+            datagrams -= sum(max(1, len(message.datagrams())) for message in messages)
+
+    def messages(self, datagrams: int) -> list[Message]:
+        return [message for messages in self.batches(datagrams) for message in messages]
+
+    def datagrams(self, count: int) -> list[bytes]:
+        return [datagram for message in self.messages(count) for datagram in message.datagrams()]
 
     def send(self, path: Path, datagrams: Sequence[bytes]) -> int:
         """Send a run; how many datagrams were refused."""
