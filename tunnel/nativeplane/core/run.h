@@ -5,7 +5,7 @@
 #include "octets.h"
 
 #define MOST_GSO_SEGMENTS 64  /* UDP_MAX_SEGMENTS; 128 since Linux 6.9 */
-#define MOST_GSO_OCTETS 65507 /* the largest UDP payload over IPv4: 65,535 - 20 - 8. IPv6 allows 20 more, which would gain nothing */
+#define MOST_GSO_OCTETS 65507 /* the largest UDP payload over IPv4: 65,535 - 20 - 8; 20 more over IPv6 would gain nothing */
 
 /* As much as is worth sending at once: with the headers of UDP, IP and Ethernet it has to stay below a device's gso_max_size of
  * 65,536, or the kernel cuts it before the device does, at a sixth more CPU time for the whole way (measured, Linux 6.18). */

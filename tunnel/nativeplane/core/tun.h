@@ -15,9 +15,9 @@ struct tun_queue {
     bool tso, uso;   /* what TUNSETOFFLOAD took */
 };
 
-/* Let the kernel hand us segments that are not cut yet (TUN_F_CSUM, TSO4, and USO4 since Linux 6.2), where `has_header` and `offload`;
- * reads the flags of the device to learn whether there are headers. A descriptor that is no TUN device (a socket in tests) has
- * none. 0 or negative errno. */
+/* Make it non-blocking, learn from the device whether there are headers, and let the kernel hand us segments that are not cut yet
+ * (checksums, TSO of IPv4, and USO since Linux 6.2), where there are headers and `offload` is asked for; else switch that off. The
+ * setting is the whole device's. A descriptor that is no TUN device (a socket in tests) has no headers. 0 or negative errno. */
 int tun_prepare(struct tun_queue *queue, int fd, bool offload);
 
 /* One frame into `buffer`. Its size; 0 when there is none now; negative errno when the device is gone. */

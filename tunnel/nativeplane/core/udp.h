@@ -18,7 +18,7 @@ struct udp_socket {
     int fd;
     int family;       /* AF_INET or AF_INET6 */
     bool wants_local; /* it listens on a wildcard: paths, and so answers, name the address that the client sent to */
-    _Atomic bool gso; /* UDP_SEGMENT is in use; goes false for good when a device refuses (EIO). Each socket finds out for itself. */
+    _Atomic bool gso; /* UDP_SEGMENT is in use; false for good when a device refuses (EIO), which each socket finds out itself */
     _Atomic uint64_t gso_refusals; /* runs that were refused so */
 };
 
