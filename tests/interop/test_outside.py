@@ -52,15 +52,32 @@ def site(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[Site]:
         yield site
 
 
+def client_to(site: Site, address: str, transport: str) -> OpenVpnClient:
+    """A client that comes to this address of the gateway."""
+    profile = site.directory / f"to-{address.replace(':', '-')}.ovpn"
+    profile.write_text(site.profile("alice").read_text().replace("198.18.1.1", address))
+    return OpenVpnClient(site.lab.client, profile, *TRANSPORTS[transport], log=site.lab.log("client"))
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
 def test_clients_may_come_to_any_address_of_the_gateway(site: Site, address: str, transport: str) -> None:
-    profile = site.directory / f"to-{address.replace(':', '-')}.ovpn"
-    profile.write_text(site.profile("alice").read_text().replace("198.18.1.1", address))
-    with OpenVpnClient(site.lab.client, profile, *TRANSPORTS[transport], log=site.lab.log("client")) as client:
+    with client_to(site, address, transport) as client:
         client.wait_connected()
         assert site.reaches_office(client)
         assert client.ping(OFFICE_HOST, size=8000)
+
+
+def test_a_client_that_moves_to_another_ipv6_address_keeps_its_session(site: Site) -> None:
+    with client_to(site, ADDRESSES["IPv6"], "udp") as client:
+        before = client.wait_connected()
+        mark = client.mark()
+        for old, new in (("fd18:1::2", "fd18:1::3"), ("fd18:1::3", "fd18:1::2")):
+            site.lab.client.ip(f"address add {new}/64 dev eth0 nodad", f"address delete {old}/64 dev eth0")
+            assert client.ping(OFFICE_HOST, within_s=10)
+            (session,) = site.gateway.connections()
+            assert (session["client_ip"], session["device_ip"]) == (before.address, new)
+        assert "Restart" not in client.text()[mark:]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
