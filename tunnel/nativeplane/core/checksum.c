@@ -7,28 +7,45 @@
 #define ADDRESSES_AT 12
 #define ADDRESSES_SIZE 8
 
-/* Sums of 32-bit words in lanes of 64 bits: they do not overflow, however long a packet is. */
-typedef uint64_t lanes __attribute__((vector_size(32)));
+/* Two words of 64 bits at a time: what every processor of today has in one register. */
+typedef uint64_t lanes __attribute__((vector_size(16)));
+#define BLOCK (4 * sizeof(lanes))
 
-/* Add the two halves of each lane. */
-#define HALVES(words) (((words) & 0xFFFFFFFF) + ((words) >> 32))
+/* The words summed modulo 2^64, and their upper halves once more alone. The sum of neither halves overflows, however
+ * long a packet is; so that of the lower ones is the difference. */
+struct sums {
+    lanes all, upper;
+};
 
-/* Of as many whole pairs of lanes as there are from `*at` on. */
-static uint64_t sum_lanes(struct span octets, size_t *at)
+static inline void add_lanes(struct sums *sums, struct span block, size_t number)
 {
-    lanes even = {0}, odd = {0}, words = {0};
-    for (; holds(octets, *at, 2 * sizeof words); *at += 2 * sizeof words) {
-        struct span pair = part(octets, *at, 2 * sizeof words);
-        take_out(pair, 0, &words, sizeof words);
-        even += HALVES(words);
-        take_out(pair, sizeof words, &words, sizeof words);
-        odd += HALVES(words);
-    }
-    even += odd;
-    return even[0] + even[1] + even[2] + even[3];
+    lanes words = {0};
+    take_out(block, number * sizeof words, &words, sizeof words);
+    sums->all += words;
+    sums->upper += words >> 32;
 }
 
-/* Of what is left: fewer than a pair of lanes. */
+static inline uint64_t halves_of(const struct sums *sums)
+{
+    lanes halves = sums->upper + (sums->all - (sums->upper << 32));
+    return halves[0] + halves[1];
+}
+
+/* Of as many whole blocks as there are from `*at` on. Two chains of sums keep the processor busy. */
+static uint64_t sum_blocks(struct span octets, size_t *at)
+{
+    struct sums even = {0}, odd = {0};
+    for (; holds(octets, *at, BLOCK); *at += BLOCK) {
+        struct span block = part(octets, *at, BLOCK);
+        add_lanes(&even, block, 0);
+        add_lanes(&odd, block, 1);
+        add_lanes(&even, block, 2);
+        add_lanes(&odd, block, 3);
+    }
+    return halves_of(&even) + halves_of(&odd);
+}
+
+/* Of what is left: less than a block. */
 static uint64_t sum_tail(struct span octets, size_t at)
 {
     uint64_t sum = 0;
@@ -37,16 +54,20 @@ static uint64_t sum_tail(struct span octets, size_t at)
         take_out(octets, at, &word, sizeof word);
         sum += word;
     }
-    word = 0;
+    uint16_t half = 0, last = 0;
+    if (holds(octets, at, sizeof half)) {
+        take_out(octets, at, &half, sizeof half);
+        at += sizeof half;
+    }
     if (at < octets.size)
-        take_out(octets, at, &word, octets.size - at);
-    return sum + word;
+        take_out(octets, at, &last, 1);
+    return sum + half + last;
 }
 
 uint16_t sum_octets(struct span octets, uint32_t initial)
 {
     size_t at = 0;
-    uint64_t sum = sum_lanes(octets, &at);
+    uint64_t sum = sum_blocks(octets, &at);
     sum += sum_tail(octets, at);
     return fold_sum((uint64_t)initial + __builtin_bswap16(fold_sum(sum)));
 }

@@ -2,11 +2,12 @@
  *
  *     1. cut_begin     read the virtio header; is this a packet that can be cut as it says?
  *     2. set_pattern   keep the headers, with the sums of what is the same in all segments
- *     3. cut_next      write the headers before the next piece of data, and what differs: lengths, identification, sequence
- *                      number, flags, checksums
+ *     3. cut_next      write the headers before the next piece of data, and what differs: lengths, identification,
+ *                      sequence number, flags, checksums
  *
- * The frame is the caller's, and is written to: what was data of one packet becomes the headers of the next. Of what the
- * virtio header says, the size of the headers and the place of the checksum are not needed for segments, and so not believed.
+ * The frame is the caller's, and is written to: what was data of one packet becomes the headers of the next. Of what
+ * the virtio header says, the size of the headers and the place of the checksum are not needed for segments, and so not
+ * believed.
  * Knows nothing of who gets the packets. */
 #include "cut.h"
 

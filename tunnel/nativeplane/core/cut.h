@@ -48,8 +48,9 @@ struct cutter {
 };
 
 /* Begin with a frame, virtio header included (`has_header` false: a bare packet, as from a device without them). False when
- * it is not a packet that can be cut: not IPv4 where GSO says so, headers longer than the data, absurd sizes. A packet that
- * needs no cutting passes whatever it is, IPv6 too: what may go on is decided elsewhere. */
+ * it cannot be cut as its header says: not IPv4 with TCP or UDP where GSO is, headers longer than the packet, a length that
+ * is not the packet's, segments of nothing, a checksum outside. A packet that needs no cutting passes whatever it is, IPv6
+ * too, its checksum finished if that was left to us: what may go on is decided elsewhere. */
 bool cut_begin(struct cutter *cutter, struct span frame, bool has_header);
 
 /* The next packet, complete: IPv4 length, identification and checksum, TCP sequence and flags (FIN and PSH on the last

@@ -1,5 +1,5 @@
-/* What travels inside a data packet. Owns the octets after decryption and before encryption: the magic numbers of OpenVPN's
- * own messages (ping.c, occ.h), the checks of an IPv4 header, the clamping of the MSS. Knows no peers, keys or sockets. */
+/* What travels inside a data packet. Owns the magic numbers of OpenVPN's own messages (ping.c, occ.h), the checks of an
+ * IPv4 header, and the clamping of the MSS. Knows no peers, keys or sockets. */
 #include "inner.h"
 
 #include "checksum.h"

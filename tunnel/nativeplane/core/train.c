@@ -1,14 +1,15 @@
-/* Joining packets of a flow.
+/* Joining packets of a flow. Owns the rules and the new headers; knows no device, and of peers only whether two are the
+ * same.
  *
  *     1. train_extend   does the packet continue a train? its headers are compared, its checksums verified
  *     2. train_take     it does not: its flow's train leaves, and it begins another one, or leaves alone
  *     3. write_train    a train leaves: new headers, and the data from where it lies
  *
- * What may be joined is what the kernel, cutting the train up again by the first header and the size of its segments, makes
- * the same packets of:
+ * What may be joined is what the kernel, cutting the train up again by the first header and the size of its segments,
+ * makes the same packets of:
  *
- *     never in a train   IP options, fragments, packets without DF, no data, wrong checksums; TCP flags other than ACK and PSH;
- *                        UDP without a checksum
+ *     never in a train   IP options, fragments, packets without DF, no data, wrong checksums; TCP flags other than ACK
+ *                        and PSH; UDP without a checksum
  *     same in a train    peer, addresses, ports, TTL, TOS; TCP's acknowledgement, window, options and urgent pointer
  *     counts on          TCP's sequence number, by the data before it
  *     ends a train       PSH, data that is shorter than the first packet's, 64 packets, 65,535 octets
@@ -16,8 +17,8 @@
  * Only DF packets, because their identification means nothing (RFC 6864, 4.1) and is not kept. A train that can take no
  * more leaves at once.
  *
- * Packets stay where they are: a train has spans of them, and its new headers live on the stack for the time of a write.
- * The first packet's checksums are verified when a second one comes; most of those that stay alone need no verifying.
+ * Packets stay where they are: a train has spans of them, and its new headers live on the stack for the time of a
+ * write. The first packet's checksums are verified when a second one comes: most of those that stay alone need none.
  *
  * https://docs.kernel.org/networking/segmentation-offloads.html; what the kernel asks of a write is in its
  * include/linux/virtio_net.h, how it cuts in net/ipv4/tcp_offload.c and udp_offload.c
@@ -49,17 +50,18 @@
 #define UDP_LENGTH_AT 24
 #define UDP_CHECKSUM_AT 26
 #define UDP_HEADERS 28
+#define TCP_RESERVED 0x0F /* beside the data offset */
+#define FLAG_PSH 0x08
 #define FLAG_ACK 0x10
 
 /* The shortest TCP packet that begins a train: longer than any bare acknowledgement. */
 #define WORTH_IT 128
 
 /* Headers are compared in words of 8 octets, without what may differ, or is compared otherwise. */
-#define SAME_AT_0 0xFFFF00000000FFFF  /* version, TOS, fragment; not length and identification */
-#define SAME_AT_8 0xFFFF0000FFFFFFFF  /* TTL, protocol, source; not the checksum */
-#define CONTROL_AT 28                 /* of TCP: acknowledgement, data offset, flags, window */
-#define SAME_CONTROL 0xFFFFFFFFFFF7FFFF /* all but PSH */
-#define PUSH_BIT (~SAME_CONTROL)
+#define SAME_AT_0 0xFFFF00000000FFFF /* version, TOS, fragment; not length and identification */
+#define SAME_AT_8 0xFFFF0000FFFFFFFF /* TTL, protocol, source; not the checksum */
+#define CONTROL_AT 28                /* of TCP: acknowledgement, data offset, flags, window; PSH may differ */
+#define CONTROL_PSH UINT64_C(0x80000)
 
 struct train {
     struct peer *peer;
@@ -103,8 +105,9 @@ static size_t tcp_headers(struct span packet)
 
 static bool tcp_may_begin(struct span packet)
 {
-    return packet.size >= WORTH_IT && load8(packet, TCP_FLAGS_AT) == FLAG_ACK && !(load8(packet, TCP_DATA_OFFSET_AT) & 0x0F) &&
-           tcp_headers(packet) >= SHORTEST_TCP && tcp_headers(packet) < packet.size;
+    return packet.size >= WORTH_IT && load8(packet, TCP_FLAGS_AT) == FLAG_ACK &&
+           !(load8(packet, TCP_DATA_OFFSET_AT) & TCP_RESERVED) && tcp_headers(packet) >= SHORTEST_TCP &&
+           tcp_headers(packet) < packet.size;
 }
 
 static bool is_sound_udp(struct span packet)
@@ -130,8 +133,8 @@ static void write_alone(struct trains *trains, struct peer *peer, struct span pa
     trains->write(trains->context, peer, pieces, 2, 1, packet.size);
 }
 
-/* The headers for all of a train, and the device's before them. The transport's checksum is left to the kernel, which wants
- * to find the pseudo-header's sum in its place. */
+/* The headers for all of a train, and the device's before them. The transport's checksum is left to the kernel, which
+ * wants to find the pseudo-header's sum in its place. */
 static void make_head(const struct train *train, struct span head)
 {
     bool is_tcp = train->protocol == PROTOCOL_TCP;
@@ -168,9 +171,12 @@ static bool write_joined(struct trains *trains, const struct train *train)
         struct span data = rest(train->packets[i], train->headers);
         pieces[i + 1] = (struct iovec){data.at, data.size};
     }
-    int error = trains->write(trains->context, train->peer, pieces, (int)train->count + 1, (unsigned)train->count, train->octets);
-    if (error == -EINVAL)
-        *(train->protocol == PROTOCOL_TCP ? &trains->joins_tcp : &trains->joins_udp) = false;
+    unsigned packets = (unsigned)train->count;
+    int error = trains->write(trains->context, train->peer, pieces, (int)packets + 1, packets, train->octets);
+    if (error == -EINVAL && train->protocol == PROTOCOL_TCP)
+        trains->joins_tcp = false;
+    else if (error == -EINVAL)
+        trains->joins_udp = false;
     return error == 0;
 }
 
@@ -207,7 +213,7 @@ static unsigned find_train(const struct trains *trains, struct span packet)
         if (trains->flows[i] != flow)
             continue;
         const struct train *train = &trains->train[i];
-        if (load32(train->packets[0], ADDRESSES_AT) == load32(packet, ADDRESSES_AT) && train->protocol == load8(packet, 9))
+        if (source_of(train->packets[0]) == source_of(packet) && train->protocol == load8(packet, 9))
             return i;
     }
     return trains->used;
@@ -223,11 +229,10 @@ static void begin_train(struct trains *trains, struct peer *peer, struct span pa
     train->at_0 = load64(packet, 0) & SAME_AT_0;
     train->at_8 = load64(packet, 8) & SAME_AT_8;
     train->protocol = load8(packet, 9);
-    train->headers = UDP_HEADERS;
-    if (train->protocol == PROTOCOL_TCP)
-        train->headers = tcp_headers(packet);
+    bool is_tcp = train->protocol == PROTOCOL_TCP;
+    train->headers = is_tcp ? tcp_headers(packet) : UDP_HEADERS;
     train->data = packet.size - train->headers;
-    if (train->protocol == PROTOCOL_TCP) {
+    if (is_tcp) {
         train->control = load64(packet, CONTROL_AT);
         train->urgent = load16(packet, TCP_URGENT_AT);
         train->next = load32(packet, SEQUENCE_AT) + (uint32_t)train->data;
@@ -242,7 +247,8 @@ static void begin_train(struct trains *trains, struct peer *peer, struct span pa
 static bool tcp_continues(const struct train *train, struct span packet)
 {
     size_t options = train->headers - SHORTEST_TCP;
-    return load32(packet, SEQUENCE_AT) == train->next && (load64(packet, CONTROL_AT) & SAME_CONTROL) == train->control &&
+    return load32(packet, SEQUENCE_AT) == train->next &&
+           (load64(packet, CONTROL_AT) & ~CONTROL_PSH) == train->control &&
            load16(packet, TCP_URGENT_AT) == train->urgent &&
            same(part(packet, SHORTEST_TCP, options), part(train->packets[0], SHORTEST_TCP, options));
 }
@@ -250,8 +256,9 @@ static bool tcp_continues(const struct train *train, struct span packet)
 /* Whether the headers of a packet of the train's flow are such that it is the next of the train. */
 static bool continues(const struct train *train, struct span packet)
 {
-    return packet.size > train->headers && packet.size <= train->headers + train->data && load16(packet, 2) == packet.size &&
-           (load64(packet, 0) & SAME_AT_0) == train->at_0 && (load64(packet, 8) & SAME_AT_8) == train->at_8 &&
+    return packet.size > train->headers && packet.size <= train->headers + train->data &&
+           load16(packet, 2) == packet.size && (load64(packet, 0) & SAME_AT_0) == train->at_0 &&
+           (load64(packet, 8) & SAME_AT_8) == train->at_8 &&
            (train->protocol == PROTOCOL_TCP ? tcp_continues(train, packet) : is_sound_udp(packet));
 }
 
@@ -259,7 +266,7 @@ static bool continues(const struct train *train, struct span packet)
 static bool is_complete(const struct train *train, struct span last)
 {
     return train->count == train->most || last.size < train->headers + train->data ||
-           (train->protocol == PROTOCOL_TCP && load64(last, CONTROL_AT) & PUSH_BIT);
+           (train->protocol == PROTOCOL_TCP && load8(last, TCP_FLAGS_AT) & FLAG_PSH);
 }
 
 bool train_extend(struct trains *trains, struct peer *peer, struct span packet)
@@ -313,8 +320,9 @@ void trains_flush(struct trains *trains)
 
 int trains_new(struct trains *trains, train_write write, void *context, bool has_header, bool joins_tcp, bool joins_udp)
 {
-    *trains = (struct trains){write, context, has_header, joins_tcp, joins_udp, 0, {0}, calloc(MOST_TRAINS, sizeof(struct train))};
-    return trains->train ? 0 : -ENOMEM;
+    struct train *train = calloc(MOST_TRAINS, sizeof *train);
+    *trains = (struct trains){write, context, has_header, joins_tcp, joins_udp, 0, {0}, train};
+    return train ? 0 : -ENOMEM;
 }
 
 void trains_free(struct trains *trains)

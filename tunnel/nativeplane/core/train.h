@@ -20,9 +20,9 @@
 
 struct peer;
 
-/* What leaves: `pieces[0]` is a virtio header, and for joined packets their common headers; or nothing, for a device without
- * virtio headers. Then a single packet as it came, or the data of all. `packets` and `octets` are what it is made of. Returns
- * 0, or a negative errno when the device took nothing.
+/* What leaves, in at most MOST_SEGMENTS + 1 pieces: first a virtio header, and for joined packets their common headers (for
+ * a device without virtio headers: an empty piece); then a single packet as it came, or the data of all. `packets` and
+ * `octets` are what it is made of. Returns 0, or a negative errno when the device took nothing.
  *
  * It counts what was taken, and as dropped a single packet that was refused. Joined packets that were refused do not count:
  * they are given again one by one. After -EINVAL for joined packets no more of that protocol are joined. */
