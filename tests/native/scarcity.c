@@ -6,11 +6,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 
 #include "driver.h"
 #include "events.h"
 #include "peers.h"
 #include "reclaim.h"
+#include "stream.h"
+#include "udp.h"
 
 #define NETWORK 0x0A500000u
 #define HOLD_NS 5000000
@@ -108,6 +111,50 @@ static bool make_reclaim(void)
     return failures == before;
 }
 
+static bool make_receiver(void)
+{
+    struct udp_receiver *receiver = udp_receiver_new();
+    udp_receiver_free(receiver);
+    return receiver != NULL;
+}
+
+static void ignore_frame(void *context, struct stream *stream, struct span frame)
+{
+    (void)context, (void)stream, (void)frame;
+}
+
+/* The beginning of a frame comes in, and more goes out than the socket takes: both need memory. */
+static bool use_stream(struct stream *stream, int client)
+{
+    static uint8_t buffer[1 << 16], packets[60000];
+    must(write(client, "\0\5cut", 5) == 5, "the client can write");
+    if (stream_read(stream, span_of(buffer, sizeof buffer), ignore_frame, NULL) != STREAM_OPEN)
+        return false;
+    bool taken = true;
+    while (taken && !stream->used)
+        taken = stream_send_data(stream, span_of(packets, sizeof packets), 1000, 60) == 0;
+    must(taken != stream->aborted, "a stream that loses a part of a frame goes no further");
+    return taken;
+}
+
+static bool make_stream(void)
+{
+    int ends[2], epoll = epoll_create1(0);
+    must(epoll >= 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "a stream and epoll");
+    struct stream *stream = NULL;
+    struct stream_limits limits = {.backlog = 1 << 18, .control_backlog = 1 << 18};
+    int error = stream_new(ends[0], epoll, 0, &(struct path){0}, &limits, &stream);
+    must(error == 0 || error == -ENOMEM, "there was nothing wrong but memory");
+    bool used = !error && use_stream(stream, ends[1]);
+    if (error)
+        close(ends[0]);
+    else
+        stream_free(stream);
+    close(ends[1]);
+    close(epoll);
+    return used;
+}
+
 static void fail_at_each(bool (*make)(void))
 {
     for (uint64_t at = 0;; at++) {
@@ -171,6 +218,8 @@ int main(void)
     fail_at_each(make_events);
     fail_at_each(make_peers);
     fail_at_each(make_reclaim);
+    fail_at_each(make_receiver);
+    fail_at_each(make_stream);
     failures = 0;
     wait_for_the_holder();
     return 0;

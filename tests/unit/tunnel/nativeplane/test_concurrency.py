@@ -21,7 +21,7 @@ DRIVERS = Path(__file__).parents[3] / "native"
 SOURCES = {
     "concurrency": ("access.c", "events.c", "peers.c", "reclaim.c", *keys.SOURCES),
     "waking": ("events.c",),
-    "scarcity": ("access.c", "events.c", "peers.c", "reclaim.c", *keys.SOURCES),
+    "scarcity": ("access.c", "events.c", "peers.c", "reclaim.c", "stream.c", "udp.c", *keys.SOURCES),
 }
 WRAPPED = tuple(f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "aligned_alloc"))
 LINKED = {"scarcity": WRAPPED}
