@@ -193,11 +193,11 @@ struct tunnel {
     struct span frame; /* LARGEST_FRAME */
 };
 
-static bool write_train(void *context, struct peer *peer, const struct iovec *pieces, int count, unsigned packets, size_t octets)
+static int write_train(void *context, struct peer *peer, const struct iovec *pieces, int count, unsigned packets, size_t octets)
 {
     (void)peer, (void)packets, (void)octets;
     struct tunnel *tunnel = context;
-    return tun_write(&tunnel->tun, pieces, count) == 0;
+    return tun_write(&tunnel->tun, pieces, count);
 }
 
 static void take_for_tun(void *context, struct load_client *client, struct span payload)

@@ -32,7 +32,10 @@ SOURCES = (
         for name in ("aead", "cbc", "checksum", "cut", "data_key", "hmac", "inner", "replay", "train", "tun", "udp")
     ),
 )
-FLAGS = ("-std=gnu11", "-O2", "-g", "-fPIC", "-pthread", "-Wall", "-Wextra", f"-I{CORE}")
+FLAGS = (
+    *("-std=gnu11", "-O2", "-g", "-fPIC", "-pthread", f"-I{CORE}"),
+    *("-Wall", "-Wextra", "-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration"),
+)
 
 QUIET_MS = 500
 """After so long without a packet, no more are to come."""
