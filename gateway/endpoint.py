@@ -119,12 +119,14 @@ class Endpoint(PlaneEvents):
 
     def control_received(self, path: Path, packet: bytes) -> None:
         """Give the packet to its session, or ask the front door."""
-        with self._survive():
+        try:
             session = self.sessions.find(path, packet[CLIENT_SESSION_ID])
             if session is not None:
                 self._keeper.receive(session, packet)
             elif not self._draining:
                 self._knock_untrusted(path, packet)
+        except Exception:
+            self._logger.exception("a control packet could not be handled")
 
     def peer_floated(self, peer_id: int, path: Path) -> None:
         """The client is elsewhere."""

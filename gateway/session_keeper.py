@@ -107,8 +107,11 @@ class SessionKeeper:
 
     def receive(self, session: Session, packet: bytes) -> None:
         """A control packet of this session arrived."""
-        with self._contained(session):
+        try:
             session.connection.receive_packet(packet, self._now())
+        except Exception:
+            self._logger.exception("session failed", connection_id=session.connection_id)
+            self._clean_up(session)
         self.pump(session)
 
     def handle_timer(self, session: Session) -> None:
@@ -152,7 +155,7 @@ class SessionKeeper:
     def pump(self, session: Session) -> None:
         """Take what the connection has to say: events first, then packets, since keys must be there before them."""
         now = self._now()
-        with self._contained(session):
+        try:
             self._take_events(session, now)
             if session.connection.closing is not None:
                 self._conclude(session, session.connection.closing)
@@ -160,6 +163,9 @@ class SessionKeeper:
             if packets:
                 self._plane.send_control(session.path, packets)
             self._take_events(session, now)
+        except Exception:
+            self._logger.exception("session failed", connection_id=session.connection_id)
+            self._clean_up(session)
         if self.sessions.of_id(session.connection_id) is session:
             self.timers.set(session, session.next_moment())
 

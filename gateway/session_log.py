@@ -5,6 +5,7 @@ It knows which facts of a session go where; when something is worth a record, `e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _ID_DIGITS = 17
 """As many as AWS's ids have."""
 
 
+@functools.cache
 def endpoint_id(name: str) -> str:
     """The endpoint's id in AWS's form; the same on every node and after every start."""
     return f"cvpn-endpoint-{hashlib.sha256(name.encode()).hexdigest()[:_ID_DIGITS]}"

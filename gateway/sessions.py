@@ -66,8 +66,11 @@ class Session:
 
     def next_moment(self) -> float | None:
         """When this session wants to be called."""
-        moments = (self.connection.get_timer(), self.expires_moment, self.refresh_moment)
-        return min((moment for moment in moments if moment is not None), default=None)
+        moment = self.connection.get_timer()
+        for own in (self.expires_moment, self.refresh_moment):
+            if own is not None and (moment is None or own < moment):
+                moment = own
+        return moment
 
 
 class PeerIds:

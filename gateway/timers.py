@@ -7,13 +7,14 @@ when such entries outnumber the others the heap is built again, so that it stays
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import count
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 __all__ = ["TimerHeap"]
 
@@ -21,6 +22,9 @@ KeyT = TypeVar("KeyT", bound="Hashable")
 
 SLACK_ENTRIES = 64
 """Dead entries that are not worth a rebuild."""
+AT_ONCE = 16
+"""Keys that are served before others may run: what a storm of connects set in one second falls due in one, too."""
+LONGEST_SLEEP_S = 3600
 
 
 class TimerHeap(Generic[KeyT]):
@@ -30,6 +34,8 @@ class TimerHeap(Generic[KeyT]):
         self._heap: list[tuple[float, int, KeyT]] = []
         self._moments: dict[KeyT, float] = {}
         self._order = count()
+        self._alarm = -math.inf
+        """Until when the task sleeps, or has slept."""
         self._sooner = trio.Event()
 
     def __len__(self) -> int:
@@ -44,7 +50,7 @@ class TimerHeap(Generic[KeyT]):
             return
         self._moments[key] = moment
         heapq.heappush(self._heap, (moment, next(self._order), key))
-        if self._heap[0][2] == key:
+        if moment < self._alarm:
             self._sooner.set()
         if len(self._heap) > 2 * len(self._moments) + SLACK_ENTRIES:
             self._heap = [(at, next(self._order), live) for live, at in self._moments.items()]
@@ -52,22 +58,31 @@ class TimerHeap(Generic[KeyT]):
 
     def take_due(self, now: float) -> list[KeyT]:
         """All keys whose moment has come, in order; they have none from now on."""
-        due: list[KeyT] = []
-        while (first := self._first()) is not None and first <= now:
-            key = heapq.heappop(self._heap)[2]
-            del self._moments[key]
-            due.append(key)
-        return due
+        return list(self._due(now))
 
     async def run(self, handle: Callable[[KeyT], None]) -> None:
         """Call `handle` for each key at its moment, until cancelled."""
         while True:
-            for key in self.take_due(trio.current_time()):
+            for number, key in enumerate(self._due(trio.current_time()), start=1):
                 handle(key)
-            self._sooner = trio.Event()
-            first = self._first()
-            with trio.move_on_at(trio.current_time() + 3600 if first is None else first):
-                await self._sooner.wait()
+                if number % AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Sleep until the earliest moment there is, or until an earlier one is set."""
+        first = self._first()
+        self._alarm = trio.current_time() + LONGEST_SLEEP_S if first is None else first
+        self._sooner = trio.Event()
+        with trio.move_on_at(self._alarm):
+            await self._sooner.wait()
+
+    def _due(self, now: float) -> Iterator[KeyT]:
+        """Take the keys whose moment has come, one by one: what happens to one may concern the next."""
+        while (first := self._first()) is not None and first <= now:
+            key = heapq.heappop(self._heap)[2]
+            del self._moments[key]
+            yield key
 
     def _first(self) -> float | None:
         """The earliest moment that still counts."""

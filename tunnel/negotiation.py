@@ -5,6 +5,7 @@ The inputs are the client's peer info and its options string ("OCC"), both as se
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ __all__ = ["Negotiated", "answer_options_string", "negotiate"]
 
 MAX_OPTIONS_STRING = 511
 """OpenVPN clients keep 512 octets for it, the NUL included."""
+
+_UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +115,4 @@ def answer_options_string(options: str) -> str:
 
 def _printable(text: str) -> str:
     """A stranger's text without what could do harm in a log or a terminal."""
-    return "".join(char for char in text if " " <= char <= "~")
+    return _UNPRINTABLE.sub("", text)

@@ -7,6 +7,7 @@ terminal, as OpenVPN does before it hands them to scripts.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -75,8 +76,7 @@ class PeerInfo:
     @property
     def proto(self) -> IvProto:
         """IV_PROTO; clients before 2.4 have none, which is 0."""
-        value = self.values.get("IV_PROTO", "0")
-        return IvProto(int(value) & 0xFFFF) if value.isascii() and value.isdecimal() and len(value) < 10 else IvProto(0)
+        return _parse_proto(self.values.get("IV_PROTO", "0"))
 
     @property
     def ciphers(self) -> tuple[str, ...]:
@@ -100,6 +100,13 @@ class PeerInfo:
     def has_stub_v2(self) -> bool:
         """The client can turn a configured compression into `compress stub-v2`, which adds no octets."""
         return self.values.get("IV_COMP_STUBv2") == "1"
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_proto(value: str) -> IvProto:
+    """Read the number once for all clients of one kind; what is no such number is 0."""
+    readable = value.isascii() and value.isdecimal() and len(value) < 10
+    return IvProto(int(value) & 0xFFFF if readable else 0)
 
 
 def parse_peer_info_untrusted(text: str) -> PeerInfo:

@@ -150,9 +150,9 @@ class Reliability:
 
     def get_timer(self) -> float | None:
         """Return when `handle_timer` wants to be called; None while nothing waits for an acknowledgement."""
-        if self._reliable_transport:
+        if self._reliable_transport or not self._in_flight:
             return None
-        return min((message.due for message in self._in_flight.values()), default=None)
+        return min([message.due for message in self._in_flight.values()])
 
     def handle_timer(self, now: float) -> None:
         """Send again, with the next `packets_to_send`, what was not acknowledged in time; wait twice as long."""

@@ -7,6 +7,7 @@ shape of a record; it knows neither when one is written nor where to.
 from __future__ import annotations
 
 import enum
+import functools
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,6 +142,10 @@ def build_loss_line(lost: int, node: str, at: float) -> bytes:
 
 
 def _time(unix_time: float | None) -> str:
-    if unix_time is None:
-        return NA
+    return NA if unix_time is None else _second(int(unix_time))
+
+
+@functools.lru_cache(maxsize=8)
+def _second(unix_time: int) -> str:
+    """Write a second once: many records share it."""
     return datetime.fromtimestamp(unix_time, UTC).strftime("%Y-%m-%d %H:%M:%S")

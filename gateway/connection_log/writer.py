@@ -29,6 +29,8 @@ QUEUE_LINES = 10_000
 """About 10 MB for each sink: ten thousand clients can connect while the sink is away."""
 BATCH_LINES = 500
 """Lines for one trip to the thread, so that `reopen` is never far away."""
+GATHER_S = 0.1
+"""How long a record may wait for others: a trip to the thread costs the gateway more than ten lines do."""
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 30.0
 
@@ -75,6 +77,8 @@ class ConnectionLog:
 
     async def drain(self, timeout_s: float) -> None:
         """Wait until everything queued has been written, but not longer than `timeout_s`."""
+        for writer in self._writers:
+            writer.hurry()
         with trio.move_on_after(timeout_s):
             for writer in self._writers:
                 await writer.idle()
@@ -108,6 +112,7 @@ class _Writer:
         self._busy = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
+        self._awaited = trio.Event()
         self._thread = trio.CapacityLimiter(1)
 
     def offer(self, line: bytes) -> None:
@@ -125,6 +130,10 @@ class _Writer:
         """Reopen the sink before the next line."""
         self._reopen = True
 
+    def hurry(self) -> None:
+        """Do not gather: what is queued goes to the sink now."""
+        self._awaited.set()
+
     async def idle(self) -> None:
         """Wait until nothing is queued."""
         await self._idle.wait()
@@ -138,6 +147,8 @@ class _Writer:
         pause_s = RETRY_FIRST_S
         while True:
             await self._busy.wait()
+            with trio.move_on_after(GATHER_S):
+                await self._awaited.wait()
             try:
                 await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True, limiter=self._thread)
             except OSError as error:
@@ -175,4 +186,5 @@ class _Writer:
             self._unreported = 0
         if not self._queue:
             self._busy = trio.Event()
+            self._awaited = trio.Event()
             self._idle.set()

@@ -62,3 +62,44 @@ async def test_the_task_wakes_for_a_key_that_was_set_while_it_slept(autojump_clo
         await trio.sleep(8000)
         nursery.cancel_scope.cancel()
     assert called == [("quick", 5), ("slow", 7200)]
+
+
+async def test_others_run_while_many_keys_are_due(autojump_clock: trio.testing.MockClock) -> None:
+    timers: TimerHeap[int] = TimerHeap()
+    begun = trio.Event()
+    order: list[str] = []
+
+    def handle(key: int) -> None:
+        begun.set()
+        order.append(f"key {key}")
+
+    async def other() -> None:
+        await begun.wait()
+        order.append("other")
+
+    for key in range(100):
+        timers.set(key, trio.current_time() + 5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run, handle)
+        nursery.start_soon(other)
+        await trio.sleep(6)
+        nursery.cancel_scope.cancel()
+    assert len(order) == 101
+    assert order[-1] != "other"
+
+
+async def test_a_moment_set_by_a_handler_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+    timers: TimerHeap[str] = TimerHeap()
+    called: list[float] = []
+    start = trio.current_time()
+
+    def handle(key: str) -> None:
+        called.append(trio.current_time() - start)
+        timers.set(key, trio.current_time() + 10)
+
+    timers.set("again", start + 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(timers.run, handle)
+        await trio.sleep(35)
+        nursery.cancel_scope.cancel()
+    assert called == [10, 20, 30]

@@ -120,3 +120,25 @@ async def test_draining_gives_up_on_a_sink_that_hangs(autojump_clock: trio.testi
             assert log.status()[0].queued == 1
     finally:
         sink.gate.set()
+
+
+async def test_records_gather_until_somebody_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.connection_log.writer.GATHER_S", 3600)
+    sink = MemorySink()
+    async with running(sink) as log:
+        for _ in range(2):
+            log.write(FAILED)
+            await trio.testing.wait_all_tasks_blocked()
+            assert log.status()[0].queued == 1
+            await log.drain(60)
+            assert log.status()[0].queued == 0
+    assert types(sink) == ["connection-attempt"] * 2
+
+
+async def test_records_go_to_the_sink_though_nobody_waits_for_them() -> None:
+    sink = MemorySink()
+    async with running(sink) as log:
+        log.write(FAILED)
+        while log.status()[0].queued:  # noqa: ASYNC110 - a thread makes it so
+            await trio.sleep(0.01)
+    assert types(sink) == ["connection-attempt"]
