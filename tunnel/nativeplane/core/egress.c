@@ -26,13 +26,24 @@ struct run {
     size_t segment, octets;
     unsigned count;
     bool ended; /* its last packet is a shorter one */
+    uint64_t traffic_packets, traffic_octets; /* what of it counts: inner packets, not pings */
     struct path path; /* UDP; a client that floats meanwhile gets the rest of this batch at its old address */
 };
+
+/* Before it is sent: who has a packet may look whether it was counted. */
+static void count_traffic(struct run *run)
+{
+    struct traffic *traffic = &run->peer->traffic;
+    atomic_fetch_add_explicit(&traffic->egress_packets, run->traffic_packets, memory_order_relaxed);
+    atomic_fetch_add_explicit(&traffic->egress_octets, run->traffic_octets, memory_order_relaxed);
+    run->traffic_packets = run->traffic_octets = 0;
+}
 
 static void run_send(struct run *run)
 {
     if (!run->count)
         return;
+    count_traffic(run);
     struct span packets = part(run->worker->sealed, 0, run->octets);
     if (run->peer->by_stream) {
         unsigned refused = run->count;
@@ -70,8 +81,8 @@ static bool run_add(struct run *run, struct span payload)
     return true;
 }
 
-/* Cut a frame, and add its packets. `egress` counts what was sealed. */
-static void send_frame(struct run *run, const struct outgoing *outgoing, struct traffic_totals *moved)
+/* Cut a frame, and add its packets. */
+static void send_frame(struct run *run, const struct outgoing *outgoing)
 {
     struct cutter cutter;
     struct span packet;
@@ -90,8 +101,8 @@ static void send_frame(struct run *run, const struct outgoing *outgoing, struct 
             drop_packets(run->worker, run->peer, DROP_NO_KEY, 1);
             continue;
         }
-        moved->egress_packets++;
-        moved->egress_octets += packet.size;
+        run->traffic_packets++;
+        run->traffic_octets += packet.size;
     }
 }
 
@@ -118,19 +129,16 @@ static void run_end(struct run *run)
 static void send_to_peer(struct worker *worker, unsigned first)
 {
     struct peer *peer = worker->outgoing[first].peer;
-    struct traffic_totals moved = {0};
     pthread_mutex_lock(&peer->sending_mutex);
     struct run run = run_begin(worker, peer);
     for (unsigned i = first; i < worker->outgoing_count; i++) {
         if (worker->outgoing[i].peer != peer)
             continue;
-        send_frame(&run, &worker->outgoing[i], &moved);
+        send_frame(&run, &worker->outgoing[i]);
         worker->outgoing[i].peer = NULL;
     }
     run_end(&run);
     pthread_mutex_unlock(&peer->sending_mutex);
-    atomic_fetch_add_explicit(&peer->traffic.egress_packets, moved.egress_packets, memory_order_relaxed);
-    atomic_fetch_add_explicit(&peer->traffic.egress_octets, moved.egress_octets, memory_order_relaxed);
 }
 
 void egress_flush(struct worker *worker)
