@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +123,26 @@ def test_a_configuration_that_does_not_hold_changes_nothing_and_says_why(site: S
         site.gateway.wait_for(r"client_cidr_block", after=mark)
         assert site.reaches_office(client)
         assert site.gateway.exit_code is None
+
+
+def test_an_endpoint_that_can_be_put_up_in_no_form_comes_by_itself_when_it_can(site: Site) -> None:
+    host = site.lab.gateway
+    host.ip("address add 198.18.1.9/24 dev client1")
+    site.gateway.write(changed(site, listen="198.18.1.9"))
+    site.gateway.reload()
+    site.gateway.wait_for("configuration reloaded.*result=done")
+    host.ip("address delete 198.18.1.9/24 dev client1")
+    squatter = site.lab.start(host, sys.executable, "-m", "tests.lab.web", "1443", name="squatter")
+    squatter.wait_for("^ready")
+    site.gateway.write(changed(site, vpn_port=1443))
+    site.gateway.reload()
+    site.gateway.wait_for("configuration reloaded.*result=incomplete")
+    assert "(down, and tried again until it works)" in site.gateway.portway("status")
+    squatter.kill()
+    eventually(lambda: "(down" not in site.gateway.portway("status"), within_s=30, what="the endpoint runs again")
+    with site.client("alice") as client:
+        client.wait_connected()
+        assert site.reaches_office(client)
 
 
 def test_a_taken_port_is_told_in_a_sentence(site: Site) -> None:
