@@ -20,7 +20,7 @@ Totals: TypeAlias = tuple[int, ...]
 # Sealed packets, sealed octets, opened octets, failures, greatest packet id opened, and the replay window: bit
 # `id % REPLAY_WINDOW`, the least significant of the first octet being bit 0.
 Progress: TypeAlias = tuple[int, int, int, int, int, bytes]
-# Its kind in the order of `EVENTS`, the peer id (or errno), the path, and the packet.
+# Its kind in the order of `EVENTS`, the peer id and above its 24 bits the tag (or an errno), the path, the packet.
 Event: TypeAlias = tuple[int, int, NativePath, bytes]
 
 class Facts(TypedDict):
@@ -72,6 +72,7 @@ class Plane:
         idle_timeout_ms: int,
         data_v2: bool,
         mss: int,
+        tag: int = 0,
         moved: Totals | None = None,
     ) -> None: ...
     def remove_peer(self, peer_id: int, /) -> Totals: ...

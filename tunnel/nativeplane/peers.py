@@ -33,6 +33,8 @@ class KnownPeer:
     peer: Peer
     table: NativeTable
     """Kept for as long as the peer has it."""
+    tag: int
+    """Tells it, in reports, from an earlier peer of the same id, of which something may still be under way."""
     keys: dict[int, DataKey] = field(default_factory=dict)
 
 

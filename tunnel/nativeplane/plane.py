@@ -7,6 +7,7 @@ streams; no packet of data is ever seen here.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
@@ -45,6 +46,8 @@ __all__ = ["MOST_WORKERS", "NativeDataPlane"]
 MOST_WORKERS: Final = _core.MOST_WORKERS
 _REPORTS_AT_ONCE: Final = 128
 """Then other tasks get their turn."""
+_TAG_UNIT: Final = 1 << 24
+_TAGS: Final = 256
 
 if tuple(drop.value for drop in Drop) != _core.DROPS:
     raise ImportError("the native core was compiled from other sources than these: build it again")
@@ -74,6 +77,7 @@ class NativeDataPlane(DataPlane):
         self._tables = NativeTables(self._core, settings.network, settings.gateway)
         self._streams = NativeStreams(self._core, listener, settings.streams) if listener else None
         self._peers: dict[int, KnownPeer] = {}
+        self._tags = itertools.count()
         self._is_closed = False
 
     @classmethod
@@ -151,16 +155,22 @@ class NativeDataPlane(DataPlane):
                 events.stream_closed(ended)
         elif kind == "failed":
             raise self.device.gone(number)
-        elif number not in self._peers:
+        else:
+            self._report_peer(events, kind, number, path)
+
+    def _report_peer(self, events: PlaneEvents, kind: str, name: int, path: NativePath) -> None:
+        tag, peer_id = divmod(name, _TAG_UNIT)
+        known = self._peers.get(peer_id)
+        if known is None or known.tag != tag:
             return  # it was removed since
-        elif kind == "floated":
-            events.peer_floated(number, self._paths.to_path(path))
+        if kind == "floated":
+            events.peer_floated(peer_id, self._paths.to_path(path))
         elif kind == "idle":
-            events.peer_idle(number)
+            events.peer_idle(peer_id)
         elif kind == "exited":
-            events.peer_exited(number)
+            events.peer_exited(peer_id)
         elif kind == "worn":
-            events.key_worn(number)
+            events.key_worn(peer_id)
 
     def _report_control(self, events: PlaneEvents, path: NativePath, packet: bytes) -> None:
         stream = path[-1]
@@ -177,10 +187,10 @@ class NativeDataPlane(DataPlane):
         self._add(peer, None)
 
     def _add(self, peer: Peer, moved: Traffic | None) -> None:
-        table = self._tables.native(peer.access)
+        table, tag = self._tables.native(peer.access), next(self._tags) % _TAGS
         arguments = peer_arguments(peer, self._native(peer.path), table)
-        self._core.add_peer(**arguments, moved=totals(moved) if moved else None)
-        self._peers[peer.peer_id] = KnownPeer(peer, table)
+        self._core.add_peer(**arguments, tag=tag, moved=totals(moved) if moved else None)
+        self._peers[peer.peer_id] = KnownPeer(peer, table, tag)
         if self._streams and peer.path.stream:
             self._streams.prove(peer.path.stream)
 

@@ -55,3 +55,41 @@ def test_the_kernel_numbers_devices_and_removes_them_when_they_close() -> None:
         two.close()
     one.close()
     assert one.name not in [name for _, name in socket.if_nameindex()]
+
+
+@in_new_namespace
+def test_a_device_has_as_many_queues_as_are_asked_for_and_goes_with_the_last() -> None:
+    for offload in (True, False):
+        device = open_tun(queues=3, offload=offload)
+        assert len(set(device.fds)) == 3
+        assert device.fd == device.fds[0]
+        assert not any(map(os.get_blocking, device.fds))
+        device.close()
+        assert device.name not in [name for _, name in socket.if_nameindex()]
+
+
+def test_a_queue_that_is_refused_closes_those_before_it() -> None:
+    closed = list[str]()
+
+    class Queue:
+        name = "portway3"
+
+        def fileno(self) -> int:
+            return -1
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    made = list[str]()
+
+    def create(name: str, flags: int) -> Queue:
+        del flags
+        made.append(name)
+        if len(made) == 3:
+            raise pytun.Error(errno.EBUSY, "busy")
+        return Queue()
+
+    with pytest.raises(OSError, match="another program"):
+        open_tun(queues=4, offload=False, create=create)
+    assert made == ["portway%d", "portway3", "portway3"]
+    assert closed == ["portway3", "portway3"]

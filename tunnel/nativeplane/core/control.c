@@ -74,6 +74,7 @@ static void settle(struct peer *peer, const struct peer_settings *settings, cons
 {
     uint64_t now = clock_ms();
     peer->mss = settings->mss;
+    peer->tag = settings->tag;
     peer->data_v2 = settings->data_v2;
     peer->by_stream = settings->path.stream != 0;
     peer->ping_interval_ms = settings->ping_interval_ms;

@@ -25,7 +25,7 @@ enum event_kind {
 
 struct event {
     enum event_kind kind;
-    uint32_t peer_id;
+    uint32_t peer_id; /* with its tag (peers.h, `event_name`) */
     struct path path;
     struct span packet; /* EVENT_CONTROL; valid until the next `events_pop` of this ring */
 };

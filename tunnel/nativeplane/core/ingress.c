@@ -33,7 +33,7 @@ static bool is_swallowed(struct worker *worker, struct peer *peer, struct span p
     enum own_message own = own_message(payload);
     if (own == OWN_EXIT) {
         /* Should the ring be full, the idle timeout says it later. */
-        struct event event = {.kind = EVENT_EXITED, .peer_id = peer->id};
+        struct event event = {.kind = EVENT_EXITED, .peer_id = event_name(peer)};
         events_push(worker->events, &event);
     }
     if (own != NOT_OWN)
@@ -117,7 +117,7 @@ static bool move_peer(struct worker *worker, struct peer *peer, const struct pat
     uint32_t moves = atomic_fetch_add_explicit(&peer->moves, 1, memory_order_relaxed);
     if (moves >= MOST_MOVES || !peer_move(worker->plane->peers, peer, new))
         return false;
-    struct event event = {.kind = EVENT_FLOATED, .peer_id = peer->id, .path = *new};
+    struct event event = {.kind = EVENT_FLOATED, .peer_id = event_name(peer), .path = *new};
     if (events_push(worker->events, &event))
         return true;
     /* Control would go on writing to the old place, so the client shall be there until control can be told. */

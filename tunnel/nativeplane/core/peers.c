@@ -20,8 +20,6 @@
 #define BLOCK_SIZE (1u << BLOCK_BITS)
 #define BLOCKS (1u << (24 - BLOCK_BITS))
 #define PATH_BUCKETS (1u << 14)
-#define LEAST_PREFIX 8
-#define MOST_PREFIX 30
 
 _Static_assert(sizeof(struct peer) == 8 * CACHE_LINE, "a client costs no more than it must");
 

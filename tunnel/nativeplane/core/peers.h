@@ -18,6 +18,8 @@
 #define NO_PEER_ID 0xFFFFFFu
 #define KEY_IDS 8
 #define CACHE_LINE 64
+#define LEAST_PREFIX 8 /* of the client range */
+#define MOST_PREFIX 30
 
 struct stream;
 
@@ -38,6 +40,7 @@ struct peer {
     uint16_t mss;   /* 0 leaves SYNs alone */
     bool data_v2;
     bool by_stream; /* it came by TCP: valid on its own stream only */
+    uint8_t tag;    /* tells it, in events, from an earlier peer of the same id */
 
     /* Written by control, read by workers: release and acquire. */
     _Atomic bool removed;                     /* control has unlinked it: whoever still holds it sends nothing more */
@@ -66,6 +69,12 @@ struct peer {
      * peer which it has removed. */
     pthread_mutex_t sending_mutex;
 };
+
+/* How events name a peer: its id, and above that its tag. */
+static inline uint32_t event_name(const struct peer *peer)
+{
+    return peer->id | (uint32_t)peer->tag << 24;
+}
 
 /* Just allocated, in no table. Access, keys and path are set by whoever makes it. NULL for lack of memory. */
 struct peer *peer_new(uint32_t id, uint32_t inside);

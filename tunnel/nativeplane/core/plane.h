@@ -45,6 +45,7 @@ struct peer_settings {
     uint32_t ping_interval_ms, idle_timeout_ms;
     bool data_v2;
     uint16_t mss;
+    uint8_t tag; /* comes back in events, above the peer id: so they are told from those of an earlier peer of that id */
 };
 
 struct traffic_totals {

@@ -34,6 +34,8 @@ static PyObject *plane_make(PyTypeObject *type, PyObject *arguments, PyObject *k
             to_size, &settings.streams.control_backlog, to_count, &settings.streams.close_timeout_ms, to_descriptors, &udp,
             to_descriptors, &tun, to_fd, &wake))
         return NULL;
+    if (settings.prefix < LEAST_PREFIX || settings.prefix > MOST_PREFIX)
+        return PyErr_Format(PyExc_ValueError, "the prefix of a client range is %d to %d", LEAST_PREFIX, MOST_PREFIX);
     settings.udp_offload = udp_offload;
     settings.tun_offload = tun_offload;
     if (udp.count && udp.count != settings.workers)
@@ -85,16 +87,16 @@ static PyObject *plane_do_stop(PyObject *self, PyObject *unused)
 static PyObject *plane_do_add_peer(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"peer_id",         "inside", "path", "access", "ping_interval_ms", "idle_timeout_ms",
-                            "data_v2", "mss",    "moved", NULL};
+                            "data_v2",         "mss",    "tag",  "moved",  NULL};
     struct module_state *state = PyType_GetModuleState(Py_TYPE(self));
     struct peer_settings peer = {0};
     struct traffic_totals moved = {0};
     PyObject *table;
     int data_v2;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&O&O&O!O&O&pO&|O&:add_peer", names, to_u32, &peer.id, to_u32,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&O&O&O!O&O&pO&|O&O&:add_peer", names, to_u32, &peer.id, to_u32,
                                      &peer.inside, to_path, &peer.path, state->table_type, &table, to_u32,
                                      &peer.ping_interval_ms, to_u32, &peer.idle_timeout_ms, &data_v2, to_u16, &peer.mss,
-                                     to_totals, &moved))
+                                     to_u8, &peer.tag, to_totals, &moved))
         return NULL;
     peer.access = ((struct table_object *)table)->table;
     peer.data_v2 = data_v2;

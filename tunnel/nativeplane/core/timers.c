@@ -5,9 +5,9 @@
  */
 #include "worker.h"
 
-static bool tell(struct worker *worker, enum event_kind kind, uint32_t peer_id)
+static bool tell(struct worker *worker, enum event_kind kind, const struct peer *peer)
 {
-    struct event event = {.kind = kind, .peer_id = peer_id};
+    struct event event = {.kind = kind, .peer_id = event_name(peer)};
     return events_push(worker->events, &event);
 }
 
@@ -19,7 +19,7 @@ static void report_worn(struct worker *worker, struct peer *peer)
         return;
     uint8_t bit = (uint8_t)(1u << data_key_id(key));
     bool reported = atomic_load_explicit(&peer->worn_reported, memory_order_relaxed) & bit;
-    if (!reported && is_worn(key, &worker->plane->settings.wear) && tell(worker, EVENT_WORN, peer->id))
+    if (!reported && is_worn(key, &worker->plane->settings.wear) && tell(worker, EVENT_WORN, peer))
         atomic_fetch_or_explicit(&peer->worn_reported, bit, memory_order_relaxed);
 }
 
@@ -34,7 +34,7 @@ static void look_after(struct worker *worker, struct peer *peer)
     report_worn(worker, peer);
     bool is_idle = peer->idle_timeout_ms && worker->now > heard && worker->now - heard >= peer->idle_timeout_ms;
     if (is_idle && !peer->idle_reported)
-        peer->idle_reported = tell(worker, EVENT_IDLE, peer->id);
+        peer->idle_reported = tell(worker, EVENT_IDLE, peer);
 }
 
 static void look_after_peers(struct worker *worker)

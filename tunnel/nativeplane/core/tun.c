@@ -52,8 +52,10 @@ int tun_prepare(struct tun_queue *queue, int fd, bool offload)
 ssize_t tun_read(const struct tun_queue *queue, struct span buffer)
 {
     ssize_t size = read(queue->fd, buffer.at, buffer.size);
-    if (size >= 0)
+    if (size > 0)
         return size;
+    if (size == 0)
+        return -ENODEV; /* there is no empty frame: the other side is gone */
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 

@@ -40,6 +40,7 @@ async def successor(
 
     yield start
     for other in started:
+        await other.stop()
         other.close()
 
 

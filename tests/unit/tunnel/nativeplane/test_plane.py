@@ -1,0 +1,123 @@
+"""What is the native plane's own: threads, descriptors, and reports that come late."""
+
+from __future__ import annotations
+
+import gc
+import select
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from tests.unit.tunnel.plane_suite.conftest import open_plane
+from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, Events, Rig, peer, settings, socket_device
+from tunnel.plane import Transport
+
+if TYPE_CHECKING:
+    import socket
+
+    from tests.unit.tunnel.plane_suite.conftest import OpenPlane
+
+pytestmark = pytest.mark.native
+
+CYCLES = 1000
+TARGET = "192.0.2.1"
+
+
+def open_native(device: socket.socket, **overrides: Any) -> OpenPlane:
+    return open_plane("native", settings(**overrides), device)
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def descriptors() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
+
+
+async def test_no_thread_outlives_run(nursery: trio.Nursery) -> None:
+    before = threads()
+    near, far = socket_device()
+    rig = Rig(open_native(near, workers=4), 0, far)
+    assert threads() == before
+    await nursery.start(rig.run)
+    assert threads() == before + 4
+    await rig.stop()
+    assert threads() == before
+    rig.close()
+
+
+async def test_a_thousand_starts_leave_no_descriptor_behind() -> None:
+    before = descriptors()
+    for number in range(CYCLES):
+        near, far = socket_device()
+        with far:
+            plane = open_native(near, workers=2)
+            if number % 10 == 0:
+                plane.close()
+                continue
+            async with trio.open_nursery() as nursery:
+                await nursery.start(plane.run, Events())
+                stream = await trio.open_tcp_stream("127.0.0.1", plane.port)
+                await stream.aclose()
+                nursery.cancel_scope.cancel()
+    del plane
+    gc.collect()
+    assert descriptors() == before
+
+
+async def test_a_plane_that_ran_still_answers_and_sends_nothing(nursery: trio.Nursery) -> None:
+    near, far = socket_device()
+    plane = open_native(near, workers=2)
+    rig = Rig(plane, plane.port, far)
+    await nursery.start(rig.run)
+    client = await rig.udp_client()
+    _, path = await rig.tcp_stranger()
+    await rig.expect_passage(client)
+    await rig.stop()
+    plane.send_control(client.path("127.0.0.1"), [b"\x20too late"])
+    plane.send_control(path, [b"\x20too late"])
+    plane.close_stream(path)
+    assert plane.traffic(client.peer_id).ingress_packets == 1
+    assert plane.remove_peer(client.peer_id).ingress_packets == 1
+    assert not any(plane.drops().values())
+    rig.close()
+
+
+async def test_a_device_that_is_gone_ends_the_plane_with_a_sentence() -> None:
+    near, far = socket_device()
+    plane = open_native(near, workers=2)
+    far.close()
+    before = threads()
+    sentence = "the TUN device portway%d was taken away .*: restart the endpoint"
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match=sentence)):
+        await plane.run(Events())
+    assert threads() == before
+
+
+def test_a_second_gateway_does_not_get_half_of_the_packets() -> None:
+    near, far = socket_device()
+    with near, far:
+        first = open_native(near, workers=3)
+        with pytest.raises(OSError, match=f"UDP 127.0.0.1:{first.port}: another program uses this port"):
+            open_native(near, workers=3, port=first.port)
+        first.close()
+
+
+async def test_what_an_earlier_peer_did_is_not_said_of_a_new_one(nursery: trio.Nursery) -> None:
+    near, far = socket_device()
+    plane = open_native(near, transports=frozenset({Transport.UDP}))
+    rig = Rig(plane, plane.port, far)
+    await nursery.start(rig.run)
+    client, elsewhere = await rig.udp_client(), await rig.udp_stranger()
+    await elsewhere.send(client.packet(TARGET))
+    # Once the packet is through, so is the report of it; but this task has not let anybody hear of it yet.
+    assert select.select([far], [], [], DEADLINE_S)[0]
+    plane.remove_peer(client.peer_id)
+    plane.add_peer(peer(client.peer_id, client.inside))
+    await elsewhere.send(b"\x38marker")
+    await rig.events.wait("control")
+    assert rig.events.of("floated") == []
+    rig.close()
