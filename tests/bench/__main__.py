@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.bench.scenarios import Scenario
 
 progress = Console(stderr=True)
+WIDTH = 120
+"""Of tables, in a terminal or not."""
 
 
 def bench(
@@ -62,10 +64,10 @@ def bench(
         library = compile_library(Path(scratch) / "load_client.so")
         for each in chosen:
             results[each.name] = _measure(each, contestants, library, runs=runs, seconds=seconds)
-            Console().print(scenario_table(each, results))
+            Console(width=WIDTH).print(scenario_table(each, results))
             _write(output, chosen, results, begun)
     print("up: from the client to the network; down: from the network to the client.\n")
-    Console().print(goal_table(medians(results)))
+    Console(width=WIDTH).print(goal_table(medians(results)))
 
 
 def _measure(

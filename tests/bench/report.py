@@ -22,17 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["as_json", "as_markdown", "goal_table", "rows_of", "scenario_table"]
 
-TITLES = {"native": "Portway, native", "python": "Portway, Python", "openvpn": "OpenVPN"}
-
 
 def rows_of(servers: dict[str, Figures]) -> list[list[str]]:
-    """A row for each figure: what it is, each server's value, and each other server's ratio to the baseline."""
+    """A row for each figure: what it is, each server's value, and the ratio of each other one to the baseline."""
     names = next(iter(servers.values()))
     rows = []
     for name in names:
         measure = label_of(name)
         values = [shown(name, figures[name]) for figures in servers.values()]
-        rows.append([measure.label, *values, measure.unit, *_ratios(servers, name)])
+        label = f"{measure.label}, {measure.unit}" if measure.unit else measure.label
+        rows.append([label, *values, *_ratios(servers, name)])
     return rows
 
 
@@ -47,8 +46,8 @@ def _ratios(servers: dict[str, Figures], name: str) -> list[str]:
 def header_of(servers: Iterable[str]) -> list[str]:
     """What stands above the columns of `rows_of`."""
     servers = list(servers)
-    ratios = [f"{server} : {BASELINE}" for server in servers if server != BASELINE] if BASELINE in servers else []
-    return ["", *(TITLES[server] for server in servers), "unit", *ratios]
+    ratios = [f"{server} ratio" for server in servers if server != BASELINE] if BASELINE in servers else []
+    return ["", *servers, *ratios]
 
 
 def scenario_table(scenario: Scenario, results: Results) -> Table:
@@ -85,9 +84,13 @@ def _goal_row(outcome: Outcome) -> list[str]:
 
 def _goal_value(goal: Goal, value: float) -> str:
     if goal.kind is Kind.RATIO and not goal.at_least and 0 < value < 1:
-        return f"1/{1 / value:.1f}"
-    number = f"{value:,.2f}".rstrip("0").rstrip(".")
+        return f"1/{_plain(1 / value, 1)}"
+    number = _plain(value, 2)
     return f"{number} times" if goal.kind is Kind.RATIO else f"{number} {goal.unit}".rstrip()
+
+
+def _plain(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def _title(scenario: Scenario, results: Results) -> str:

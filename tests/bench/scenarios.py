@@ -154,9 +154,12 @@ SCENARIOS = (
         "packets-64-no-udp-offload", "64-octet packets, UDP offload off on both sides", Packets((64,)), NO_UDP_OFFLOAD
     ),
     Scenario(
-        "latency", "round trips of a stock client, idle and while 100 clients a second connect", Latency(), quick=True
+        "latency",
+        "round trips of a stock client, idle, and busy with 100 clients a second that connect",
+        Latency(),
+        quick=True,
     ),
-    Scenario("connects", "clients that connect and stay", Connects(), quick=True),
+    Scenario("connects", "clients that connect as fast as they can, 16 at a time, and stay", Connects(), quick=True),
     Scenario("crowd", "5,000 clients connected, all of them pinging", Crowd()),
 )
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["measure_connects", "measure_crowd", "measure_latency", "percentile", "round_trips_ms"]
 
-KIB = 1024
 SETTLE_S = 1.0
 
 
@@ -79,8 +78,8 @@ def measure_connects(rig: Rig, work: Connects) -> Figures:
         "connects_per_s": work.clients / reached["seconds"],
         "connect_ms": reached["took_ms"],
         "empty_mb": before.resident / 1e6,
-        "pss_kib": spent.proportional / work.clients / KIB,
-        "rss_kib": spent.resident / work.clients / KIB,
+        "pss_kb": spent.proportional / work.clients / 1e3,
+        "rss_kb": spent.resident / work.clients / 1e3,
     }
 
 
@@ -107,8 +106,8 @@ def measure_crowd(rig: Rig, work: Crowd) -> Figures:
         "clients": reached["clients"],
         "connects_per_s": reached["clients"] / reached["seconds"],
         "cpu_ms": grown.cpu_s / work.clients * 1e3,
-        "pss_kib": grown.proportional / work.clients / KIB,
-        "rss_kib": grown.resident / work.clients / KIB,
+        "pss_kb": grown.proportional / work.clients / 1e3,
+        "rss_kb": grown.resident / work.clients / 1e3,
         "sent": answered["sent"],
         "lost": answered["sent"] - answered["packets"],
         "p50_ms": answered["p50_ms"],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from rich.console import Console
 
@@ -31,37 +32,35 @@ SCENARIOS = select(["tcp", "crowd"])
 
 def test_a_row_has_values_unit_and_ratios() -> None:
     servers = {"native": {"up.kpps": 1000.0}, "python": {"up.kpps": 150.0}, "openvpn": {"up.kpps": 200.0}}
-    assert rows_of(servers) == [["up: packets", "1,000", "150", "200", "k/s", "5.00", "0.75"]]
-    assert header_of(servers)[4:] == ["unit", "native : openvpn", "python : openvpn"]
+    assert rows_of(servers) == [["up: packets, k/s", "1,000", "150", "200", "5.00", "0.75"]]
+    assert header_of(servers) == ["", "native", "python", "openvpn", "native ratio", "python ratio"]
 
 
 def test_there_are_no_ratios_without_openvpn() -> None:
     servers = {"native": {"up.kpps": 1000.0}}
-    assert rows_of(servers) == [["up: packets", "1,000", "k/s"]]
-    assert header_of(servers) == ["", "Portway, native", "unit"]
+    assert rows_of(servers) == [["up: packets, k/s", "1,000"]]
+    assert header_of(servers) == ["", "native"]
 
 
 def test_a_ratio_to_nothing_is_left_out() -> None:
-    assert rows_of({"native": {"lost": 3.0}, "openvpn": {"lost": 0.0}}) == [["pings lost", "3", "0", "", "-"]]
+    assert rows_of({"native": {"lost": 3.0}, "openvpn": {"lost": 0.0}}) == [["pings lost", "3", "0", "-"]]
 
 
 def test_tables_say_how_many_runs_and_whether_goals_are_met() -> None:
-    console = Console(width=200, record=True, file=None, quiet=False)
+    console = Console(width=200)
     with console.capture() as captured:
         console.print(scenario_table(SCENARIOS[0], RESULTS))
         console.print(goal_table(medians(RESULTS)))
     said = captured.get()
-    assert "AES-256-GCM over udp, medians of 3" in said
+    assert "(AES-256-GCM over udp, medians of 3)" in " ".join(said.split())
     assert "1.50" in said
-    assert "at most 1/4" in said
-    assert "1/4.0" in said
-    assert "met" in said
+    assert re.search(r"at most 1/4 .* 1/4 .* met", said)
 
 
 def test_markdown_has_the_machine_the_goals_and_what_was_measured() -> None:
     said = as_markdown(SCENARIOS, RESULTS, MACHINE)
     assert "A Processor, 2 cores, Linux 6.1" in said
-    assert "| up: server CPU | 1.50 | 6.00 | s/GB | 0.25 |" in said
+    assert "| up: server CPU, s/GB | 1.50 | 6.00 | 0.25 |" in said
     assert "crowd" not in said
     for table in said.split("\n\n"):
         widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
