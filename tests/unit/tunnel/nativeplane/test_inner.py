@@ -87,7 +87,7 @@ options = st.lists(pieces, max_size=5).map(b"".join).map(lambda some: (some + by
     options=st.one_of(options, st.binary(max_size=10).map(lambda some: some * 4)),
     flags=st.sampled_from((0x02, 0x12, 0x10, 0xC2)),
     ip_options=st.sampled_from((b"", b"\x01\x01\x01\x00")),
-    limit=st.integers(0, 0xFFFF),
+    limit=st.one_of(st.integers(0, 0xFFFF), st.integers(400, 1400)),
     size=st.integers(0, 200),
 )
 def test_a_syn_is_clamped_as_the_reference_does(
@@ -101,9 +101,13 @@ def test_a_syn_is_clamped_as_the_reference_does(
         assert clamped(one, limit) == clamp_mss(one, limit)
 
 
-def test_an_mss_is_lowered() -> None:
-    packet = tcp(mss(1460))
-    assert clamped(packet, 1359) == clamp_mss(packet, 1359) == tcp(mss(1359))
+@pytest.mark.parametrize(
+    "before", [b"", b"\x01" * 4, b"\x01", b"\x03\x03\x07"], ids=["first", "later", "odd", "odd too"]
+)
+def test_an_mss_is_lowered(before: bytes) -> None:
+    after = bytes(-len(before) % 4)
+    packet = tcp(before + mss(1460) + after)
+    assert clamped(packet, 1359) == clamp_mss(packet, 1359) == tcp(before + mss(1359) + after)
     assert clamped(packet, 1460) == packet
 
 

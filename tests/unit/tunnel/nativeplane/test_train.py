@@ -203,6 +203,15 @@ def test_flows_in_one_batch_do_not_disturb_each_other(trains: Trains, make: Any)
     assert sorted([normal(one) for one in wrote.segments()] for wrote in written) == expected
 
 
+@pytest.mark.parametrize("make", EITHER)
+def test_flows_of_two_clients_between_the_same_ports_are_two(trains: Trains, make: Any) -> None:
+    flows = [in_a_row(make, 5, ip={"src": source}) for source in ("10.80.0.7", "10.80.0.8")]
+    for one, other in zip(*flows, strict=True):
+        trains.take(one, peer=7)
+        trains.take(other, peer=8)
+    assert [(written.peer, written.packets) for written in trains.flush()] == [(7, 5), (8, 5)]
+
+
 def test_tcp_and_udp_between_the_same_ports_are_two_flows(trains: Trains) -> None:
     ports = {"sport": 1000, "dport": 1000}
     segments, datagrams = in_a_row(tcp, 5, **ports), in_a_row(udp, 5, **ports)
@@ -281,13 +290,15 @@ def test_a_device_to_which_joined_packets_are_invalid_gets_no_more(trains: Train
     flows = [in_a_row(make, 6, sport=port) for port in (1, 2, 3)]
     trains.answer = only_single(errno.EINVAL)
     trains.take(*itertools.chain.from_iterable(zip(*(flow[:3] for flow in flows), strict=True)))
-    # The first one is broken off, and the others have yet to learn of it.
-    gap = tcp(500, seq=9, sport=1) if make is tcp else udp(501, sport=1)
-    trains.take(gap)
+    gaps = [make(501, sport=port, **({"seq": 9} if make is tcp else {})) for port in (1, 2)]
+    trains.take(gaps[0])
     assert trains.attempts == [3, 1, 1, 1, 1]
+    # What already waits is tried once more, and still leaves before what follows.
+    trains.take(gaps[1])
+    assert trains.attempts == [3, 1, 1, 1, 1] * 2
     trains.take(*itertools.chain.from_iterable(zip(*(flow[3:] for flow in flows), strict=True)))
     written = trains.flush()
-    for flow, between in zip(flows, ([gap], [], []), strict=True):
+    for flow, between in zip(flows, (gaps[:1], gaps[1:], []), strict=True):
         mine = [one.frame[10:] for one in written if one.frame[30:32] == flow[0][20:22]]
         assert mine == [*flow[:3], *between, *flow[3:]]
     trains.answer = lambda _: 0

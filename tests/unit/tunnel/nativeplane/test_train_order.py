@@ -17,6 +17,7 @@ from tests.unit.tunnel.nativeplane.packets import (
     tcp,
     udp,
 )
+from tunnel.inner_packet import find_fault
 from tunnel.pyplane.joining import Train, flow_of, is_whole, may_begin
 
 if TYPE_CHECKING:
@@ -174,3 +175,39 @@ def test_tcp_is_joined_as_the_reference_does(conversation: list[tuple[int, int, 
     with contextlib.closing(Trains()) as trains:
         trains.take(*sent)
         assert sorted([one.frame for one in trains.flush()]) == sorted(reference_writes(sent))
+
+
+def spoilt(packet: bytes, places: Sequence[tuple[int, int]], size: int) -> bytes:
+    octets = bytearray(packet[:size])
+    for at, octet in places:
+        if at < len(octets):
+            octets[at] = octet
+    return bytes(octets)
+
+
+def with_its_length(packet: bytes) -> bytes:
+    return packet[:2] + len(packet).to_bytes(2, "big") + packet[4:] if len(packet) >= 4 else packet
+
+
+anything = st.builds(
+    spoilt,
+    st.sampled_from((tcp(400), tcp(400, seq=4_294_967_400 % 2**32), udp(400), udp(30), tcp(0, options=[]))),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=2),
+    st.one_of(st.integers(0, 60), st.just(1000), st.just(1000)),
+)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=60), anything, anything.map(with_its_length)), max_size=12))
+def test_whatever_comes_is_written_once_or_is_not_a_sound_packet(packets: list[bytes]) -> None:
+    taken = list[bytes]()
+    with contextlib.closing(Trains()) as trains:
+        for packet in packets:
+            if trains.extend(packet):
+                taken.append(packet)
+            elif find_fault(packet) is None:
+                trains.take(packet)
+                taken.append(packet)
+        written = trains.flush()
+    assert sum(one.packets for one in written) == len(taken)
+    arrived = sorted(normal(one) for wrote in written for one in wrote.segments())
+    assert arrived == sorted(normal(one) for one in taken)
