@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.config.models import Gateway
 from tests.documents import PARTS, ROOT, render
 
 if TYPE_CHECKING:
@@ -58,5 +59,7 @@ def test_every_command_that_the_readme_names_exists() -> None:
 
 
 def test_the_readmes_toml_is_toml() -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert tomllib.loads(block)["endpoint"][0]["route"]
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    endpoint, gateway = (tomllib.loads(block) for block in blocks)
+    assert endpoint["endpoint"][0]["route"]
+    assert Gateway.model_validate(gateway["gateway"]) == Gateway()
