@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from tests.unit.tunnel.plane_suite.conftest import PLANES, open_plane
 from tests.unit.tunnel.plane_suite.rig import EVERYTHING, Rig, access, inner, settings, socket_device
@@ -14,8 +15,6 @@ from tunnel.plane import Drop, KeyState, Transport, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-
-    import trio
 
     from tests.unit.tunnel.plane_suite.rig import UdpClient
 
@@ -171,3 +170,27 @@ async def test_a_worn_key_is_still_worn(rig: Rig) -> None:
     await rig.to_tun(inner(TARGET, client.inside))
     await rig.until(lambda: rig.plane.traffic(client.peer_id).drops == {Drop.NO_KEY: 1})
     assert await rig.events.wait("worn") == (client.peer_id,)
+
+
+async def test_no_packet_id_is_used_twice_while_packets_keep_flowing(rig: Rig) -> None:
+    client = await rig.udp_client()
+    packet_ids = list[bytes]()
+
+    async def feed() -> None:
+        while True:
+            await rig.to_tun(*[inner(TARGET, client.inside, bytes(200))] * 20)
+            await trio.lowlevel.checkpoint()
+
+    async def collect() -> None:
+        while True:
+            packet_ids.append((await client.receive_packet())[4:8])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed)
+        nursery.start_soon(collect)
+        for handover in range(100):
+            await rig.until(lambda: len(packet_ids) > handover * 20)  # noqa: B023 - it is called at once
+            rig.plane.import_peer(rig.plane.export_peer(client.peer_id))
+        nursery.cancel_scope.cancel()
+    assert len(set(packet_ids)) == len(packet_ids)
+    assert rig.plane.traffic(client.peer_id).egress_packets >= len(packet_ids)
