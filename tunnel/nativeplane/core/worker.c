@@ -21,8 +21,10 @@
 #define MOST_READY 64
 #define TICK_S 1
 #define WINDOW_NS 1000000u
-#define PAUSE_NS 100000u
-#define FAST_PACKETS 40 /* in a window: four or more in each pause */
+/* As long as it takes for so many packets to come, but no longer than a bulk transfer's latency can bear. */
+#define WORTH_WAITING_FOR 32
+#define LONGEST_PAUSE_NS 250000u
+#define FAST_PACKETS 16 /* in a window: four in the longest pause */
 #define STREAM_READ_SIZE (64u << 10) /* then it is the next stream's turn */
 #define SEALED_SIZE (MOST_GSO_OCTETS + MOST_OVERHEAD)
 
@@ -176,15 +178,17 @@ static void measure_pace(struct pace *pace, uint64_t now_ns)
     uint64_t passed = now_ns - pace->since_ns;
     if (passed < WINDOW_NS)
         return;
-    pace->is_fast = pace->packets * (uint64_t)WINDOW_NS >= passed * FAST_PACKETS;
+    bool is_fast = pace->packets * (uint64_t)WINDOW_NS >= passed * FAST_PACKETS;
+    uint64_t pause = is_fast ? passed * WORTH_WAITING_FOR / pace->packets : 0;
+    pace->pause_ns = pause < LONGEST_PAUSE_NS ? (uint32_t)pause : LONGEST_PAUSE_NS;
     pace->packets = 0;
     pace->since_ns = now_ns;
 }
 
 static void pause_between_turns(struct pace *pace)
 {
-    if (pace->is_fast && !pace->has_more)
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    if (pace->pause_ns && !pace->has_more)
+        nanosleep(&(struct timespec){.tv_nsec = pace->pause_ns}, NULL);
     pace->has_more = false;
 }
 

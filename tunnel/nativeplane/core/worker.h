@@ -41,7 +41,7 @@ struct outgoing {
 struct pace {
     uint64_t since_ns; /* the window that is being counted began */
     unsigned packets;  /* in this window; a frame of many segments is one */
-    bool is_fast;      /* the last whole window was */
+    uint32_t pause_ns; /* between turns, as the last whole window has it; 0: none */
     bool has_more;     /* this turn left something behind */
 };
 
