@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from tests.bench.rig import Figures
     from tests.bench.scenarios import Scenario
 
-__all__ = ["as_json", "as_markdown", "goal_table", "rows_of", "scenario_table"]
+__all__ = ["as_json", "as_markdown", "goal_rows", "goal_table", "rows_of", "scenario_table"]
+
+
+SERVERS = ("native", "python", BASELINE)
 
 
 def rows_of(servers: dict[str, Figures]) -> list[list[str]]:
@@ -61,32 +64,42 @@ def scenario_table(scenario: Scenario, results: Results) -> Table:
     return table
 
 
+GOAL_HEADER = ("", *SERVERS, "reached", "goal", "")
+
+
 def goal_table(found: Medians) -> Table:
     """Every goal that was measured, for a terminal."""
     table = Table(title="Goals of the native plane", title_justify="left")
-    for heading in ("", "goal", "reached", ""):
-        table.add_column(heading)
-    for outcome in outcomes(found):
-        table.add_row(*_goal_row(outcome))
+    for number, heading in enumerate(GOAL_HEADER):
+        table.add_column(heading, justify="left" if number == 0 else "right")
+    for row in goal_rows(found):
+        table.add_row(*row)
     return table
 
 
-def _goal_row(outcome: Outcome) -> list[str]:
+def goal_rows(found: Medians) -> list[list[str]]:
+    """A row for each goal: the figure of each server, what it comes to, and the limit."""
+    return [_goal_row(outcome, found) for outcome in outcomes(found)]
+
+
+def _goal_row(outcome: Outcome, found: Medians) -> list[str]:
     goal = outcome.goal
-    bound = "at least" if goal.at_least else "at most"
+    unit = label_of(goal.place.figure).unit
+    places = [goal.baseline if server == BASELINE else goal.place for server in SERVERS]
+    values = [place.of(found, server) for place, server in zip(places, SERVERS, strict=True)]
     return [
-        goal.text,
-        f"{bound} {_goal_value(goal, goal.limit)}",
+        f"{goal.text}, {unit}" if unit else goal.text,
+        *("-" if value is None else shown(goal.place.figure, value) for value in values),
         _goal_value(goal, outcome.reached),
+        f"{'at least' if goal.at_least else 'at most'} {_goal_value(goal, goal.limit)}",
         "met" if outcome.met else "missed",
     ]
 
 
 def _goal_value(goal: Goal, value: float) -> str:
-    if goal.kind is Kind.RATIO and not goal.at_least and 0 < value < 1:
-        return f"1/{_plain(1 / value, 1)}"
-    number = _plain(value, 2)
-    return f"{number} times" if goal.kind is Kind.RATIO else f"{number} {goal.unit}".rstrip()
+    if goal.kind is not Kind.RATIO:
+        return _plain(value, 2)
+    return f"1/{_plain(1 / value, 1)}" if not goal.at_least and 0 < value < 1 else f"{_plain(value, 2)}×"  # noqa: RUF001
 
 
 def _plain(value: float, decimals: int) -> str:
@@ -105,17 +118,18 @@ def as_markdown(scenarios: Sequence[Scenario], results: Results, begun: Machine)
     parts = [
         f"Measured on {begun}. Up is from the client to the network, down the other way.",
         "",
-        "| goal | | reached | |",
-        "|---|---|---|---|",
+        *_markdown_table(GOAL_HEADER, goal_rows(found)),
     ]
-    parts += [_markdown_row(_goal_row(outcome)) for outcome in outcomes(found)]
     for scenario in scenarios:
         servers = found.get(scenario.name, {})
         if servers:
-            header = header_of(servers)
-            parts += ["", f"### {_title(scenario, results)}", "", _markdown_row(header)]
-            parts += ["|---|" + "---:|" * (len(header) - 1), *map(_markdown_row, rows_of(servers))]
+            parts += ["", f"### {_title(scenario, results)}", ""]
+            parts += _markdown_table(header_of(servers), rows_of(servers))
     return "\n".join(parts) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_markdown_row(header), "|---|" + "---:|" * (len(header) - 1), *map(_markdown_row, rows)]
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tests.bench.figures import medians
 from tests.bench.machine import Machine
-from tests.bench.report import as_json, as_markdown, goal_table, header_of, rows_of, scenario_table
+from tests.bench.report import as_json, as_markdown, goal_rows, goal_table, header_of, rows_of, scenario_table
 from tests.bench.scenarios import select
 
 MACHINE = Machine(
@@ -54,7 +54,21 @@ def test_tables_say_how_many_runs_and_whether_goals_are_met() -> None:
     said = captured.get()
     assert "(AES-256-GCM over udp, medians of 3)" in " ".join(said.split())
     assert "1.50" in said
-    assert re.search(r"at most 1/4 .* 1/4 .* met", said)
+    assert re.search(r"1/4 .* at most 1/4 .* met", said)
+
+
+def test_a_goal_stands_beside_what_it_is_compared_with() -> None:
+    found = {
+        "tcp": {"native": {"up.mbit_per_s": 1500.0}, "openvpn": {"up.mbit_per_s": 1000.0}},
+        "load-tcp": {"native": {"up.mbit_per_s": 5500.0}, "openvpn": {"up.mbit_per_s": 1200.0}},
+        "latency": {"native": {"idle.p99_ms": 0.25, "busy.p99_ms": 0.75}, "openvpn": {"busy.p99_ms": 2.0}},
+        "crowd": {"native": {"pss_kb": 61.0}},
+    }
+    assert [row[1:] for row in goal_rows(found)] == [
+        ["5,500", "-", "1,000", "5.5×", "at least 6×", "missed"],  # noqa: RUF001
+        ["0.750", "-", "2.000", "0.5", "at most 1", "met"],
+        ["61.0", "-", "-", "61", "at most 60", "missed"],
+    ]
 
 
 def test_markdown_has_the_machine_the_goals_and_what_was_measured() -> None:
