@@ -1,0 +1,1 @@
+"""What each step of a packet's way costs in the native plane."""
