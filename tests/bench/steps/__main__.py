@@ -43,9 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         program = build(Path(directory))
         runs = [run(program) for _ in range(RUNS)]
-    table = Table(
-        "step", "ns per packet", title=f"A packet's way through the native plane, AES-256-GCM, medians of {RUNS}"
-    )
+    table = Table("step", "ns per packet", title=f"Native plane, AES-256-GCM, medians of {RUNS}")
     for name in runs[0]:
         table.add_row(name, f"{statistics.median(figures[name] for figures in runs):,.0f}")
     Console(width=100).print(table)
