@@ -34,8 +34,8 @@ UDP_GRO: Final = 104
 _MOST_SEGMENTS: Final = 64
 """The kernel's UDP_MAX_SEGMENTS (128 since 6.9; 64 is safe everywhere)."""
 _MOST_OCTETS: Final = 65_400
-"""With the headers of UDP, IP and Ethernet it has to stay below a device's gso_max_size of 65,536: a larger one the kernel
-cuts by itself, before the device, at a sixth more CPU time for the whole way."""
+"""With the headers of UDP, IP and Ethernet it has to stay below a device's gso_max_size of 65,536: a larger one the
+kernel cuts by itself, before the device, at a sixth more CPU time for the whole way."""
 _GRO_SINCE: Final = (5, 12)
 
 _SO_SNDBUFFORCE: Final = 32

@@ -1,1 +1,1 @@
-"""Tests of the native core, file by file, through ctypes: no interpreter stands between a test and the function that it calls."""
+"""Tests of the native core, file by file, through ctypes: nothing stands between a test and what it calls."""
