@@ -6,7 +6,7 @@ their addresses and streams by their number alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tunnel.address_text import to_octets, to_text
 from tunnel.plane import Path, Transport
@@ -14,12 +14,14 @@ from tunnel.plane import Path, Transport
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["NativePath", "UdpPaths", "stream_path"]
+__all__ = ["NO_STREAM", "NativePath", "UdpPaths", "stream_path"]
 
 NativePath = tuple[bytes, int, bytes, int, int]
 """Remote address, port, local address (all 0 where the socket has just one), scope, stream: `core/path.h`."""
 
-_NOWHERE = bytes(16)
+NO_STREAM: Final = (1 << 64) - 1
+"""No stream ever has this number."""
+_NOWHERE: Final = bytes(16)
 
 
 class UdpPaths:

@@ -16,7 +16,7 @@ import trio
 
 from tunnel.nativeplane import _core
 from tunnel.nativeplane.access import NativeTables
-from tunnel.nativeplane.paths import UdpPaths, stream_path
+from tunnel.nativeplane.paths import NO_STREAM, UdpPaths, stream_path
 from tunnel.nativeplane.peers import (
     KnownPeer,
     key_arguments,
@@ -188,11 +188,12 @@ class NativeDataPlane(DataPlane):
 
     def _add(self, peer: Peer, moved: Traffic | None) -> None:
         table, tag = self._tables.native(peer.access), next(self._tags) % _TAGS
-        arguments = peer_arguments(peer, self._native(peer.path), table)
-        self._core.add_peer(**arguments, tag=tag, moved=totals(moved) if moved else None)
+        native = self._native(peer.path)
+        moved_before = totals(moved) if moved else None
+        self._core.add_peer(**peer_arguments(peer, native, table), tag=tag, moved=moved_before)
         self._peers[peer.peer_id] = KnownPeer(peer, table, tag)
-        if self._streams and peer.path.stream:
-            self._streams.prove(peer.path.stream)
+        if self._streams and peer.path.transport is Transport.TCP:
+            self._streams.prove(native[-1])
 
     def remove_peer(self, peer_id: int) -> Traffic:
         """Forget a client and its keys, and say what it moved. Its TCP stream stays open for control."""
@@ -237,11 +238,15 @@ class NativeDataPlane(DataPlane):
         """Let in a client that another plane has exported."""
         peer_id = state.peer.peer_id
         self._add(state.peer, state.traffic)
-        for key in state.keys:
-            self._core.install_key(**key_arguments(peer_id, key.key), progress=progress(key))
-            self._peers[peer_id].keys[key.key.key_id] = key.key
-        if state.sending is not None:
-            self._core.activate_key(peer_id, state.sending)
+        try:
+            for key in state.keys:
+                self._core.install_key(**key_arguments(peer_id, key.key), progress=progress(key))
+                self._peers[peer_id].keys[key.key.key_id] = key.key
+            if state.sending is not None:
+                self._core.activate_key(peer_id, state.sending)
+        except BaseException:
+            self.remove_peer(peer_id)
+            raise
 
     def send_control(self, path: Path, packets: Sequence[bytes]) -> None:
         """Send control packets, each in a datagram or frame of its own. A path that is gone is ignored."""
@@ -253,10 +258,12 @@ class NativeDataPlane(DataPlane):
 
     def close_stream(self, path: Path) -> None:
         """Close a TCP connection after what was handed to `send_control` has been written, or 5 s."""
-        self._core.close_stream(path.stream)
+        self._core.close_stream(self._native(path)[-1])
 
     def _native(self, path: Path) -> NativePath:
-        return stream_path(path.stream) if path.transport is Transport.TCP else self._paths.to_native(path)
+        if path.transport is Transport.UDP:
+            return self._paths.to_native(path)
+        return self._streams.native(path) if self._streams else stream_path(NO_STREAM)
 
     # What it says
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tunnel.nativeplane.paths import stream_path
+from tunnel.nativeplane.paths import NO_STREAM, stream_path
 from tunnel.stream_admission import StreamAdmission
 
 if TYPE_CHECKING:
     import socket
 
     from tunnel.nativeplane import _core
+    from tunnel.nativeplane.paths import NativePath
     from tunnel.plane import Path, PlaneEvents
     from tunnel.plane_settings import StreamLimits
 
@@ -59,6 +60,10 @@ class NativeStreams:
                 self._core.abort_stream(first)
             await trio.sleep_until(self._silent.get(first or 0, now + self._timeout_s))
 
+    def native(self, path: Path) -> NativePath:
+        """The core's path of a stream; one that is not this plane's, or has ended, leads nowhere."""
+        return stream_path(path.stream if self._paths.get(path.stream) == path else NO_STREAM)
+
     def path(self, number: int) -> Path | None:
         """The path of a stream, while control knows it."""
         return self._paths.get(number)
@@ -68,7 +73,7 @@ class NativeStreams:
         self._silent.pop(number, None)
 
     def prove(self, number: int) -> None:
-        """A client was let in on this stream: it no longer counts against the strangers."""
+        """A client was let in on this stream, or it has ended: it no longer counts against the strangers."""
         self.keep(number)
         self._admission.prove(number)
 

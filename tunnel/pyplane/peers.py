@@ -191,10 +191,12 @@ class PeerTable:
         """Accept packets under a key. The same key again is left alone: to begin anew would repeat its nonces."""
         if state.keys.get(key.key_id) == key:
             return
+        opening = opening_key(key)
+        sealing = sealing_key(key, peer_id=state.peer_id if state.peer.data_v2 else None)
         self.drop_key(state, key.key_id)
         state.keys[key.key_id] = key
-        opening = state.opening[key.key_id] = opening_key(key)
-        state.sealing[key.key_id] = sealing_key(key, peer_id=state.peer_id if state.peer.data_v2 else None)
+        state.opening[key.key_id] = opening
+        state.sealing[key.key_id] = sealing
         self.by_head[_head_of(key.key_id, state.peer_id)] = state, opening
 
     def drop_key(self, state: PeerRecord, key_id: int) -> None:

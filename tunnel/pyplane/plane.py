@@ -187,9 +187,13 @@ class PythonDataPlane(DataPlane):
         """Let in a client that another plane has exported."""
         peer_id = state.peer.peer_id
         self.add_peer(state.peer)
-        for key in state.keys:
-            self.install_key(peer_id, key.key)
-        self._peers.by_id[peer_id].resume(state)
+        try:
+            for key in state.keys:
+                self.install_key(peer_id, key.key)
+            self._peers.by_id[peer_id].resume(state)
+        except BaseException:
+            self.remove_peer(peer_id)
+            raise
 
     def send_control(self, path: Path, packets: Sequence[bytes]) -> None:
         """Send control packets, each in a datagram or frame of its own. A path that is gone is ignored."""

@@ -46,8 +46,9 @@ class TcpSide:
             await self._admission.run(begin)
 
     def stream(self, path: Path) -> Stream | None:
-        """The stream of a path, if it is still there."""
-        return self._streams.get(path.stream)
+        """The stream of a path, if it is this plane's and still there."""
+        stream = self._streams.get(path.stream)
+        return stream if stream is not None and stream.path == path else None
 
     def prove(self, stream: Stream) -> None:
         """A client was let in on this stream: it no longer counts against the strangers."""

@@ -216,23 +216,31 @@ static PyObject *wrap_table(PyObject *plane, struct access_table *table)
     return (PyObject *)object;
 }
 
+/* `starts` are addresses in network order. */
+static int new_table(const Py_buffer *starts, const Py_buffer *verdicts, uint32_t gateway, uint32_t broadcast,
+                     struct access_table **table)
+{
+    size_t count = (size_t)verdicts->len;
+    if (!count || (size_t)starts->len != 4 * count)
+        return -EINVAL;
+    uint32_t *host_order = PyMem_Malloc((size_t)starts->len);
+    if (!host_order)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        host_order[i] = load32(span_of(starts->buf, (size_t)starts->len), 4 * i);
+    int failed = access_table_new(host_order, verdicts->buf, count, gateway, broadcast, table);
+    PyMem_Free(host_order);
+    return failed;
+}
+
 static PyObject *plane_access_table(PyObject *self, PyObject *arguments)
 {
     Py_buffer starts, verdicts;
     uint32_t gateway, broadcast;
     if (!PyArg_ParseTuple(arguments, "y*y*O&O&:access_table", &starts, &verdicts, to_u32, &gateway, to_u32, &broadcast))
         return NULL;
-    struct access_table *table = NULL;
-    size_t count = (size_t)verdicts.len;
-    int failed = (size_t)starts.len == 4 * count ? 0 : -EINVAL;
-    uint32_t *host_order = failed || !count ? NULL : PyMem_Malloc((size_t)starts.len);
-    if (!failed)
-        failed = host_order ? 0 : count ? -ENOMEM : -EINVAL;
-    for (size_t i = 0; !failed && i < count; i++)
-        host_order[i] = load32(span_of(starts.buf, (size_t)starts.len), 4 * i);
-    if (!failed)
-        failed = access_table_new(host_order, verdicts.buf, count, gateway, broadcast, &table);
-    PyMem_Free(host_order);
+    struct access_table *table;
+    int failed = new_table(&starts, &verdicts, gateway, broadcast, &table);
     PyBuffer_Release(&starts);
     PyBuffer_Release(&verdicts);
     if (failed == -EINVAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import itertools
 import os
 import socket
@@ -304,14 +305,31 @@ class Rig:
             while not condition():  # noqa: ASYNC110 - a plane has no event for its counters
                 await trio.sleep(0.01)
 
+    async def expect_traffic(self, client: Client, **expected: object) -> None:
+        """The counters of a client become these; a plane's threads count when they have done what they count."""
+
+        def counted() -> dict[str, object]:
+            traffic = self.plane.traffic(client.peer_id)
+            return {name: getattr(traffic, name) for name in expected}
+
+        with contextlib.suppress(trio.TooSlowError):
+            await self.until(lambda: counted() == expected)
+        assert counted() == expected
+
     async def expect_drops(self, client: Client, packets: Iterable[bytes], **causes: int) -> None:
-        """Send packets and see exactly these dropped; a good packet behind them marks the end."""
+        """Send packets and see exactly these dropped, and a good packet behind them pass."""
         before = dict(self.plane.drops())
+
+        def counted() -> dict[str, int]:
+            after = self.plane.drops()
+            return {cause.name: after[cause] - before[cause] for cause in Drop if after[cause] != before[cause]}
+
         await client.send(*packets)
         await self.expect_passage(client)
-        after = self.plane.drops()
-        moved = {cause.name: after[cause] - before[cause] for cause in Drop if after[cause] != before[cause]}
-        assert moved == causes
+        # Another thread may still be at the packets before.
+        with contextlib.suppress(trio.TooSlowError):
+            await self.until(lambda: counted() == causes)
+        assert counted() == causes
 
     async def expect_passage(self, client: Client, destination: str = "192.0.2.1") -> None:
         """A packet of this client passes, and nothing came before it."""

@@ -40,10 +40,8 @@ async def test_a_packet_passes_both_ways_and_is_counted(
     packet = await client.receive_packet()
     assert packet[0] == (0x48 if data_v2 else 0x30)
     assert client.open(packet) == down
-    traffic = rig.plane.traffic(client.peer_id)
-    assert (traffic.ingress_packets, traffic.ingress_bytes) == (1, len(up))
-    assert (traffic.egress_packets, traffic.egress_bytes) == (1, len(down))
-    assert traffic.drops == {}
+    await rig.expect_traffic(client, ingress_packets=1, ingress_bytes=len(up), egress_packets=1, egress_bytes=len(down))
+    assert rig.plane.traffic(client.peer_id).drops == {}
 
 
 @TRANSPORTS
@@ -82,8 +80,8 @@ async def test_client_to_client_never_touches_the_device(rig: Rig, sender: str, 
     await one.send(one.seal(packet))
     assert await two.receive() == packet
     await rig.expect_passage(one)
-    assert rig.plane.traffic(one.peer_id).ingress_packets == 2
-    assert rig.plane.traffic(two.peer_id).egress_packets == 1
+    await rig.expect_traffic(one, ingress_packets=2)
+    await rig.expect_traffic(two, egress_packets=1)
 
 
 async def test_the_gateways_own_address_is_the_hosts(rig: Rig) -> None:
@@ -112,7 +110,7 @@ async def test_openvpns_own_messages_end_here(rig: Rig, transport: str) -> None:
     client = await connect(rig, transport)
     own = [PING, OCC_MAGIC + b"\x00", OCC_MAGIC + b"\x01V4\x00", OCC_MAGIC]
     await rig.expect_drops(client, map(client.seal, own))
-    assert rig.plane.traffic(client.peer_id).ingress_packets == 1
+    await rig.expect_traffic(client, ingress_packets=1)
     await client.send(client.seal(OCC_EXIT))
     assert await rig.events.wait("exited") == (client.peer_id,)
 

@@ -11,7 +11,8 @@ import trio
 from tests.unit.tunnel.plane_suite.conftest import PLANES, open_plane
 from tests.unit.tunnel.plane_suite.rig import EVERYTHING, Rig, access, inner, settings, socket_device
 from tunnel.data_keys import Cipher
-from tunnel.plane import Drop, KeyState, Transport, Verdict
+from tunnel.errors import LocalError
+from tunnel.plane import Drop, KeyState, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,7 +33,7 @@ async def successor(
         await rig.stop()
         near, far = socket_device()
         name, workers = request.param
-        chosen = settings(port=rig.port, workers=workers, transports=frozenset({Transport.UDP}))
+        chosen = settings(port=rig.port, workers=workers)
         started.append(Rig(open_plane(name, chosen, near), rig.port, far))
         await nursery.start(started[-1].run)
         return started[-1]
@@ -69,8 +70,7 @@ async def test_a_client_goes_on_under_its_keys(
     await after.expect_passage(client)
     await client.send(old)
     assert (await after.from_tun())[20:] == b"under the first key"
-    traffic = after.plane.traffic(client.peer_id)
-    assert (traffic.ingress_packets, traffic.egress_packets) == (4, 3)
+    await after.expect_traffic(client, ingress_packets=4, egress_packets=3)
 
 
 async def test_what_was_accepted_before_is_refused_after(rig: Rig, successor: Callable[[], Awaitable[Rig]]) -> None:
@@ -156,9 +156,28 @@ async def test_a_stream_is_kept_in_the_same_plane_and_lost_to_another(
     assert await client.receive() == inner(TARGET, client.inside)
     state = rig.plane.export_peer(client.peer_id)
     after = await successor()
+    # Whoever has a stream of the same number there is somebody else.
+    stranger, path = await after.tcp_stranger()
+    assert path.stream == state.peer.path.stream
     after.plane.import_peer(state)
     await after.to_tun(inner(TARGET, client.inside))
     await after.until(lambda: after.plane.traffic(client.peer_id).drops == {Drop.SEND_FAILED: 1})
+    after.plane.send_control(state.peer.path, [b"\x20to nobody"])
+    after.plane.close_stream(state.peer.path)
+    after.plane.send_control(path, [b"\x20to the stranger"])
+    assert await stranger.receive_packet() == b"\x20to the stranger"
+
+
+async def test_a_state_that_cannot_be_taken_over_leaves_nothing_behind(rig: Rig) -> None:
+    client = await rig.udp_client(cipher=Cipher.AES_128_CBC)
+    state = rig.plane.export_peer(client.peer_id)
+    unknown = replace(state.keys[0], key=replace(state.keys[0].key, auth="MD5"))
+    with pytest.raises(LocalError, match="unknown HMAC digest 'MD5'"):
+        rig.plane.import_peer(replace(state, keys=(unknown,)))
+    with pytest.raises(KeyError):
+        rig.plane.import_peer(replace(state, sending=5))
+    rig.plane.import_peer(state)
+    await rig.expect_passage(client)
 
 
 async def test_a_worn_key_is_still_worn(rig: Rig) -> None:

@@ -94,7 +94,7 @@ async def test_neither_forged_nor_repeated_packets_move_a_client(rig: Rig) -> No
 async def test_nobody_moves_to_an_address_that_is_another_clients(rig: Rig) -> None:
     one, two = await rig.udp_client(), await rig.udp_client()
     await rig.expect_drops(two, [one.packet(TARGET)], FLOAT_REFUSED=1)
-    assert rig.plane.traffic(one.peer_id).drops == {Drop.FLOAT_REFUSED: 1}
+    await rig.expect_traffic(one, drops={Drop.FLOAT_REFUSED: 1})
     await rig.to_tun(inner(TARGET, one.inside))
     assert await one.receive() == inner(TARGET, one.inside)
 

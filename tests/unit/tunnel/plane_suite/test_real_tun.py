@@ -17,7 +17,7 @@ from scapy.packet import Raw
 
 from tests.unit.tunnel.namespaced import in_new_namespace, ip
 from tests.unit.tunnel.plane_suite.conftest import PLANES, plane_class
-from tests.unit.tunnel.plane_suite.rig import EVERYTHING, Events, UdpClient, inner, ipv4, settings
+from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, EVERYTHING, Events, UdpClient, inner, ipv4, settings
 from tunnel.data_keys import Cipher
 from tunnel.plane import Drop, Peer
 from tunnel.udp_offload import SOL_UDP, UDP_SEGMENT
@@ -66,6 +66,12 @@ async def run_scenario(
             nursery.cancel_scope.cancel()
 
 
+async def counts(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - a plane has no event for its counters
+            await trio.sleep(0.01)
+
+
 @BY_EVERY_PLANE
 @in_new_namespace
 def test_the_host_answers_a_clients_ping(kind: tuple[str, int]) -> None:
@@ -76,7 +82,7 @@ def test_the_host_answers_a_clients_ping(kind: tuple[str, int]) -> None:
             answer = await client.receive()
             assert (answer[12:16], answer[16:20]) == (IPv4Address("10.80.0.1").packed, ipv4(client.inside).packed)
             assert (answer[20], answer[28:]) == (0, data)
-        assert plane.traffic(7).ingress_packets == plane.traffic(7).egress_packets == 100
+        await counts(lambda: plane.traffic(7).ingress_packets == plane.traffic(7).egress_packets == 100)
 
     trio.run(run_scenario, kind, scenario)
 
@@ -87,9 +93,7 @@ def test_a_device_that_is_down_costs_a_counter(kind: tuple[str, int]) -> None:
     async def scenario(plane: OpenPlane, client: UdpClient) -> None:
         ip(f"link set {plane.device.name} down")
         await client.send(client.packet("10.80.0.1"))
-        with trio.fail_after(10):
-            while plane.drops()[Drop.TUN_REFUSED] == 0:  # noqa: ASYNC110 - a plane has no event for its counters
-                await trio.sleep(0.01)
+        await counts(lambda: plane.drops()[Drop.TUN_REFUSED] > 0)
         ip(f"link set {plane.device.name} up")
         await client.send(client.seal(echo_request(client.inside, "10.80.0.1", b"back")))
         assert (await client.receive())[28:] == b"back"
@@ -202,7 +206,7 @@ async def tcp_arrives(plane: OpenPlane, client: UdpClient, *, joined: bool) -> N
                 sizes += receiver.sizes()
     assert sum(size - 40 for size in sizes) == 5 * (FLIGHT * SEGMENT - 1)
     assert (max(sizes) > 10 * SEGMENT, len(sizes) == 5 * FLIGHT) == (joined, not joined)
-    assert plane.traffic(7).ingress_packets == 5 * FLIGHT + 2
+    await counts(lambda: plane.traffic(7).ingress_packets == 5 * FLIGHT + 2)
 
 
 @BY_EVERY_PLANE
