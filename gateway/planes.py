@@ -49,12 +49,12 @@ def choose_plane(wanted: Wanted, workers: int) -> PlaneChoice:
     if wanted == "python":
         return PlaneChoice(PythonDataPlane, "python", workers=1)
     try:
-        native = _load_native()
+        native, most_workers = _load_native()
     except ImportError as error:
         if wanted == "native":
             raise PlaneUnavailable(_explain(error)) from error
         return PlaneChoice(PythonDataPlane, "python", workers=1, reason=str(error))
-    return PlaneChoice(native, "native", workers or len(os.sched_getaffinity(0)))
+    return PlaneChoice(native, "native", min(workers or len(os.sched_getaffinity(0)), most_workers))
 
 
 def native_problem() -> str | None:
@@ -66,10 +66,11 @@ def native_problem() -> str | None:
     return None
 
 
-def _load_native() -> type[NativeDataPlane]:
-    from tunnel.nativeplane import NativeDataPlane  # noqa: PLC0415 - it may not have been compiled
+def _load_native() -> tuple[type[NativeDataPlane], int]:
+    """The native plane, and how many workers it may have."""
+    from tunnel.nativeplane import MOST_WORKERS, NativeDataPlane  # noqa: PLC0415 - it may not have been compiled
 
-    return NativeDataPlane
+    return NativeDataPlane, MOST_WORKERS
 
 
 def _explain(error: ImportError) -> str:

@@ -38,9 +38,12 @@ def test_the_native_plane_is_taken_where_it_is(wanted: str) -> None:
 
 
 @pytest.mark.native
-def test_there_is_a_worker_for_each_core_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 5})
-    assert choose_plane("auto", 0).workers == 3
+@pytest.mark.parametrize(("cores", "workers"), [({2, 3, 5}, 3), (set(range(200)), 64)])
+def test_there_is_a_worker_for_each_core_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    assert choose_plane("auto", 0).workers == workers
 
 
 def test_without_the_extension_python_runs_and_the_reason_is_known(not_compiled: None) -> None:
