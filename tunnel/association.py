@@ -131,7 +131,7 @@ class Association(ABC):
         """When `handle_timer` wants to be called; None only after the end."""
         if self._closed:
             return None
-        moments = [timer for key in self._keys.values() if (timer := key.reliability.get_timer()) is not None]
+        moments = [timer for key in self._keys.values() if (timer := key.get_timer()) is not None]
         if self._linger_until is not None:
             moments.append(self._linger_until)
         else:
@@ -146,7 +146,7 @@ class Association(ABC):
         if self._closed:
             return
         for key in self._keys.values():
-            key.reliability.handle_timer(now)
+            key.handle_timer(now)
         if self._linger_until is not None:
             if now >= self._linger_until and self._closing is not None:
                 self._close(self._closing)
@@ -274,7 +274,7 @@ class Association(ABC):
         """Take every step that is possible now."""
         if key.stage is KeyStage.HANDSHAKE and key.tls.handshake_complete:
             key.take(KeyStep.TLS_COMPLETE)
-            self._tls_complete(key)
+            self._tls_complete(key, now)
         while self._closing is None and (plaintext := key.tls.read()):
             if key.stage is KeyStage.KEY_EXCHANGE:
                 plaintext = self._key_method_received(key, key.plaintext + plaintext, now)
@@ -381,7 +381,7 @@ class Association(ABC):
         """This side's end of a new TLS session."""
 
     @abstractmethod
-    def _tls_complete(self, key: KeySession) -> None:
+    def _tls_complete(self, key: KeySession, now: float) -> None:
         """TLS is up; the peer's block has not been looked at."""
 
     @abstractmethod

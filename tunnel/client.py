@@ -142,7 +142,7 @@ class ClientConnection(Association):
             self._resend_wkc = parse_early_negotiation_untrusted(packet.payload).resend_wkc
         super()._deliver_untrusted(packet, now)
 
-    def _tls_complete(self, key: KeySession) -> None:
+    def _tls_complete(self, key: KeySession, now: float) -> None:  # noqa: ARG002 - one face
         if key.key_id != 0:
             self._source = KeySource.generate(self._random_bytes(_CLIENT_RANDOM_SIZE))
         config = self._config

@@ -46,6 +46,9 @@ __all__ = ["ServerConfig", "ServerConnection"]
 
 _SERVER_RANDOM_SIZE = 64
 
+FLIGHT_S = 0.05
+"""How long after a client's last packet of TLS the rest of its flight may take. It sends again after two seconds."""
+
 _TEMPORARY = (CloseReason.POOL_EXHAUSTED, CloseReason.CLIENT_LIMIT)
 """Refusals that may not hold a minute later."""
 
@@ -193,8 +196,14 @@ class ServerConnection(Association):
     def _new_tls(self) -> TlsSession:
         return self._config.tls.new_session()
 
-    def _tls_complete(self, key: KeySession) -> None:
-        """The client speaks first."""
+    def _tls_complete(self, key: KeySession, now: float) -> None:
+        """The client speaks first.
+
+        In TLS 1.3 it does so at once, having had the handshake's last word: what there is to say meanwhile, tickets and
+        acknowledgements, leaves with the answer. In TLS 1.2 it waits for the server's last word.
+        """
+        if key.tls.version == "TLSv1.3":
+            key.silent_until = now + FLIGHT_S
 
     def _key_method_received(self, key: KeySession, buffer: bytes, now: float) -> bytes:
         parsed = parse_key_method_untrusted(buffer, from_client=True)
@@ -203,6 +212,7 @@ class ServerConnection(Association):
             return b""
         block, size = parsed
         key.plaintext = b""
+        key.silent_until = None
         source = KeySource.generate(self._random_bytes(_SERVER_RANDOM_SIZE))
         key.tls.write(build_key_method(KeyMethod2(source, answer_options_string(block.options))))
         key.take(KeyStep.BLOCKS_EXCHANGED)

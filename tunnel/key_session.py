@@ -65,7 +65,7 @@ TRANSITIONS: dict[tuple[KeyStage, KeyStep], KeyStage] = {
 class KeySession:
     """The TLS session of one key id."""
 
-    __slots__ = ("deadline", "key_id", "plaintext", "reliability", "stage", "tls")
+    __slots__ = ("deadline", "key_id", "plaintext", "reliability", "silent_until", "stage", "tls")
 
     def __init__(self, key_id: int, reliability: Reliability, tls: TlsSession, *, deadline: float) -> None:
         """`deadline`: when the key must be active, on the caller's clock."""
@@ -74,6 +74,8 @@ class KeySession:
         self.tls = tls
         self.deadline = deadline
         self.stage = KeyStage.HANDSHAKE
+        self.silent_until: float | None = None
+        """Until when all that TLS says waits for what it will say next, to leave in one packet."""
         self.plaintext = b""
         """Of a key-method-2 block that is not whole yet."""
 
@@ -96,8 +98,21 @@ class KeySession:
 
     def packets_to_send(self, now: float) -> list[ControlPacket]:
         """All packets that must leave now. Raises `HandshakeError` where the peer acknowledges nothing."""
+        if self.silent_until is not None:
+            return []
         self._flush(now)
         return self.reliability.packets_to_send(now)
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` wants to be called; None while nothing is waited for."""
+        moments = (self.silent_until, self.reliability.get_timer())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """End a silence that is over, and send again what was not acknowledged in time."""
+        if self.silent_until is not None and now >= self.silent_until:
+            self.silent_until = None
+        self.reliability.handle_timer(now)
 
     def all_acknowledged(self, now: float) -> bool:
         """The peer has everything that TLS wanted to say."""

@@ -171,7 +171,7 @@ def test_any_first_words_inside_tls_lead_to_a_question_or_the_end(block: bytes, 
     link = Link(client_config(), authorizes=False)
     pieces = data.draw(cuts(block))
 
-    def say(key: KeySession) -> None:
+    def say(key: KeySession, now: float) -> None:
         for piece in filter(None, pieces):
             key.tls.write(piece)
 

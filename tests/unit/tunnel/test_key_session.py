@@ -5,6 +5,7 @@ import pytest
 from tests.unit.tunnel.link import server_tls
 from tunnel.key_session import TRANSITIONS, KeySession, KeyStage, KeyStep
 from tunnel.reliability import Reliability
+from tunnel.wire import Opcode
 
 
 def session() -> KeySession:
@@ -28,3 +29,17 @@ def test_each_step_leads_somewhere_from_exactly_one_stage() -> None:
 def test_no_step_can_be_skipped(step: KeyStep) -> None:
     with pytest.raises(KeyError):
         session().take(step)
+
+
+def test_nothing_leaves_in_silence_and_all_of_it_at_its_end() -> None:
+    key = session()
+    key.silent_until = 10.0
+    for number in range(2):
+        key.reliability.send(Opcode.CONTROL_V1, bytes([number]), 9.0)
+    assert key.packets_to_send(9.0) == []
+    assert key.get_timer() == 10.0
+    key.handle_timer(9.5)
+    assert key.packets_to_send(9.5) == []
+    key.handle_timer(10.0)
+    assert [packet.payload for packet in key.packets_to_send(10.0)] == [b"\x00", b"\x01"]
+    assert key.get_timer() == 11.0
