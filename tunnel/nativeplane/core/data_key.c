@@ -1,4 +1,4 @@
-/* Keys of the data channel. Owns the counters of a key and what every worker has of it; aead.c and cbc.c know the layouts,
+/* Keys of the data channel. Owns the counters of a key and its expanded keys; aead.c and cbc.c know the layouts,
  * replay.c the window. Knows no peers, addresses or sockets.
  *
  * The way of a packet, each in its own function:
@@ -6,7 +6,7 @@
  *     sealing    1. room, and a packet id that nobody else gets    2. the head    3. the cipher
  *     opening    1. the head's size    2. the cipher    3. the replay window    4. counters
  *
- * Buffers are the caller's. Key material is not kept: only the contexts of libcrypto and the nonces' tails have it.
+ * Buffers are the caller's. Key material is not kept: only what it was expanded to and the nonces' tails have it.
  */
 #include "data_key.h"
 
@@ -35,7 +35,7 @@
 #define GCM_BLOCK 16
 #define MOST_FAILURES (UINT64_C(1) << 36)
 
-/* One direction, for one worker. */
+/* One direction, for one worker or for all. */
 union direction {
     struct aead aead;
     struct cbc cbc;
@@ -54,6 +54,7 @@ struct data_key {
     uint8_t head[DATA_V2_HEAD];
     size_t head_size;
     unsigned workers;
+    unsigned lane_count; /* as many as workers, or 1 where they share it */
 
     /* Written by whoever seals; read by control. The last packet id only ever grows, by one, up to LAST_PACKET_ID. */
     _Alignas(CACHE_LINE) _Atomic uint64_t sealed_packets;
@@ -64,7 +65,7 @@ struct data_key {
     _Atomic uint64_t failures;
     struct replay_window replay;
 
-    _Alignas(CACHE_LINE) struct lane lanes[]; /* lane `worker` is touched by that thread alone */
+    _Alignas(CACHE_LINE) struct lane lanes[]; /* touched by one thread alone, unless it is shared and nobody changes it */
 };
 
 static bool is_aead(enum cipher cipher)
@@ -114,7 +115,7 @@ static int init_lanes(struct data_key *key, const struct key_settings *settings)
 {
     int error = 0;
     ERR_set_mark(); /* libcrypto's errors are told by what is returned, not left behind for somebody else's call */
-    for (unsigned i = 0; i < key->workers && !error; i++) {
+    for (unsigned i = 0; i < key->lane_count && !error; i++) {
         error = init_direction(key, &key->lanes[i].sealing, &settings->send, true);
         if (!error)
             error = init_direction(key, &key->lanes[i].opening, &settings->receive, false);
@@ -123,21 +124,29 @@ static int init_lanes(struct data_key *key, const struct key_settings *settings)
     return error;
 }
 
-static struct data_key *allocate(unsigned workers)
+static struct data_key *allocate(const struct key_settings *settings)
 {
-    size_t size = sizeof(struct data_key) + workers * sizeof(struct lane);
+    unsigned lanes = is_aead(settings->cipher) && aead_is_shared() ? 1 : settings->workers;
+    size_t size = sizeof(struct data_key) + lanes * sizeof(struct lane);
     size = (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     struct data_key *key = aligned_alloc(CACHE_LINE, size);
-    if (key)
-        memset(key, 0, size);
+    if (!key)
+        return NULL;
+    memset(key, 0, size);
+    key->lane_count = lanes;
     return key;
+}
+
+static const struct lane *lane_of(const struct data_key *key, unsigned worker)
+{
+    return &key->lanes[key->lane_count == 1 ? 0 : worker];
 }
 
 int data_key_new(const struct key_settings *settings, struct data_key **made)
 {
     if (!is_valid(settings))
         return -EINVAL;
-    struct data_key *key = allocate(settings->workers);
+    struct data_key *key = allocate(settings);
     if (!key)
         return -ENOMEM;
     key->cipher = settings->cipher;
@@ -165,7 +174,7 @@ void data_key_free(struct data_key *key)
 {
     if (!key)
         return;
-    for (unsigned i = 0; i < key->workers; i++) {
+    for (unsigned i = 0; i < key->lane_count; i++) {
         destroy_direction(key, &key->lanes[i].sealing);
         destroy_direction(key, &key->lanes[i].opening);
     }
@@ -207,7 +216,7 @@ size_t seal(struct data_key *key, unsigned worker, struct span payload, struct s
 
     struct span packet = part(out, 0, size);
     put(packet, 0, span_of(key->head, key->head_size));
-    const union direction *own = &key->lanes[worker].sealing;
+    const union direction *own = &lane_of(key, worker)->sealing;
     bool sealed = key->is_aead ? aead_seal(&own->aead, key->head_size, packet_id, payload, packet)
                                : cbc_seal(&own->cbc, key->head_size, packet_id, payload, packet);
     return sealed ? size : 0;
@@ -221,7 +230,7 @@ static bool decrypt_untrusted(struct data_key *key, unsigned worker, struct span
     if (atomic_load_explicit(&key->failures, memory_order_relaxed) >= MOST_FAILURES)
         return false;
     size_t head = load8(packet, 0) >= DATA_V2_OCTET ? DATA_V2_HEAD : DATA_V1_HEAD;
-    const union direction *own = &key->lanes[worker].opening;
+    const union direction *own = &lane_of(key, worker)->opening;
     return key->is_aead ? aead_open_untrusted(&own->aead, head, packet, packet_id, payload)
                         : cbc_open_untrusted(&own->cbc, head, packet, packet_id, payload);
 }

@@ -2,9 +2,9 @@
  *
  * The C twin of tunnel/data_channel.py, which documents layouts and limits. Knows no peers, addresses or sockets.
  *
- * Threads: every worker has cipher contexts of its own, made with the key, so that nothing is allocated or locked for
- * the cipher of a packet. Packet ids are taken from one atomic counter, which never goes past the last: a nonce cannot
- * repeat, whoever seals. The replay window has a mutex, held for nanoseconds.
+ * Threads: expanded keys are made with the key, one for all workers where nothing ever changes in it, else one for each, so
+ * that nothing is allocated or locked for the cipher of a packet. Packet ids are taken from one atomic counter, which never
+ * goes past the last: a nonce cannot repeat, whoever seals. The replay window has a mutex, held for nanoseconds.
  */
 #ifndef PORTWAY_DATA_KEY_H
 #define PORTWAY_DATA_KEY_H
@@ -59,9 +59,9 @@ struct data_key;
 
 enum opened { OPENED, NOT_AUTHENTIC, REPLAYED };
 
-/* 0, -ENOMEM, -EINVAL (a value out of range), or -ENOTSUP (libcrypto refuses the cipher or digest). */
+/* 0, -ENOMEM, -EINVAL (a value out of range), or -ENOTSUP (the library refuses the cipher or digest). */
 int data_key_new(const struct key_settings *settings, struct data_key **key);
-/* Contexts and key material are cleansed. NULL is ignored. */
+/* Expanded keys and key material are cleansed. NULL is ignored. */
 void data_key_free(struct data_key *key);
 
 uint8_t data_key_id(const struct data_key *key);
@@ -70,7 +70,7 @@ uint8_t data_key_id(const struct data_key *key);
 size_t sealed_size(const struct data_key *key, size_t payload_size);
 
 /* Seal `payload` (1 octet or more) into `out`, which holds `sealed_size`; the two do not overlap. Gives the size of the
- * packet; 0 when every packet id is spent, or for lack of room, or libcrypto failed: nothing may be sent then. */
+ * packet; 0 when every packet id is spent, or for lack of room, or the cipher failed: nothing may be sent then. */
 size_t seal(struct data_key *key, unsigned worker, struct span payload, struct span out);
 
 /* Open a whole data packet, DATA_V1 or DATA_V2, in place; `payload` is then a part of `packet`, and else empty: what could not

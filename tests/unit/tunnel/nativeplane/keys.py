@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunnel.data_channel import WearLimits
     from tunnel.data_keys import KeyHalf
 
-SOURCES: Final = ("data_key.c", "aead.c", "cbc.c", "hmac.c", "replay.c")
+SOURCES: Final = ("data_key.c", "aead.c", "aead_libcrypto.c", "aead_ipsec_mb.c", "cbc.c", "hmac.c", "replay.c")
 """What a library needs that uses keys."""
 REPLAY_WINDOW: Final = 8192
 CIPHERS: Final = tuple(Cipher)
