@@ -43,7 +43,7 @@ async def test_no_thread_outlives_run(nursery: trio.Nursery) -> None:
     rig = Rig(open_native(near, workers=4), 0, far)
     assert threads() == before
     await nursery.start(rig.run)
-    assert threads() == before + 4
+    assert threads() == before + 4 == before + rig.plane.facts().workers
     await rig.stop()
     assert threads() == before
     rig.close()

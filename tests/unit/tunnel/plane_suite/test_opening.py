@@ -123,3 +123,14 @@ async def test_paths_that_are_gone_are_ignored(plane: OpenPlane) -> None:
     gone = Path(Transport.TCP, ("127.0.0.1", 9), stream=3)
     plane.send_control(gone, [b"x"])
     plane.close_stream(gone)
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_a_plane_says_what_it_is(open_plane: Open, device: TunDevice, offload: bool) -> None:
+    plane = open_plane(lambda _, **__: device, udp_offload=offload)
+    facts = plane.facts()
+    plane.close()
+    assert type(plane).__name__.lower().startswith(facts.name)
+    assert facts.udp_gso == offload
+    # A stand-in for a TUN device gives nothing that is not cut.
+    assert (facts.tun_tso, facts.tun_uso, facts.lost_control_packets) == (False, False, 0)
