@@ -32,7 +32,6 @@ def in_new_namespace(test: Callable[..., None]) -> Callable[..., None]:
         except BaseException as failure:  # noqa: BLE001 - it is raised again in the test's own thread
             failures.append(failure)
 
-    @pytest.mark.netns
     @functools.wraps(test)
     def wrapped(**arguments: object) -> None:
         name = f"pw-{os.getpid()}-{secrets.token_hex(2)}-tun"
@@ -47,4 +46,5 @@ def in_new_namespace(test: Callable[..., None]) -> Callable[..., None]:
         if failures:
             raise failures[0]
 
-    return wrapped
+    marked: Callable[..., None] = pytest.mark.netns(wrapped)
+    return marked
