@@ -217,6 +217,8 @@ class PlaneFacts:
     """TCP comes out of the TUN device in segments of up to 64 KB, which the plane cuts."""
     tun_uso: bool = False
     """The same for UDP (Linux 6.2)."""
+    aead: str = "libcrypto"
+    """What seals and opens packets with the AEAD ciphers: `libcrypto` or `intel-ipsec-mb`."""
     lost_control_packets: int = 0
     """Control packets that arrived faster than control took them; their senders repeat them."""
 

@@ -21,7 +21,7 @@ _OFFLOADS = {"udp_gso": "GSO", "tun_tso": "TSO", "tun_uso": "USO"}
 def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption = False) -> None:
     """Say how the gateway is.
 
-    For each endpoint: where it listens, what moves its packets and how the kernel helps with that, how many clients
+    For each endpoint: where it listens, what moves its packets and what helps with that, how many clients
     and handshakes it has, how many addresses are in use, packets dropped by cause, and when its certificates and
     revocation lists end. Then the endpoints that ought to run and do not, the connection log's sinks, with what they
     have lost, and what became of the last reload.
@@ -71,6 +71,7 @@ def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
 
 
 def _plane_text(plane: dict[str, Any]) -> str:
-    """Which data plane, with how many threads, and what the kernel helps it with."""
+    """Which data plane, with how many threads, what the kernel does for it, and which library its cryptography."""
     workers = f"{plane['workers']} thread{'s' if plane['workers'] != 1 else ''}"
-    return ", ".join((plane["name"], workers, *(name for key, name in _OFFLOADS.items() if plane[key])))
+    offloads = (name for key, name in _OFFLOADS.items() if plane[key])
+    return ", ".join((plane["name"], workers, *offloads, f"AEAD by {plane['aead']}"))

@@ -29,6 +29,7 @@ class Facts(TypedDict):
     udp_gso: bool
     tun_tso: bool
     tun_uso: bool
+    aead: str
     gso_refusals: int
     lost_control_packets: int
     batches: tuple[int, ...]

@@ -284,6 +284,7 @@ class NativeDataPlane(DataPlane):
             udp_gso=facts["udp_gso"],
             tun_tso=facts["tun_tso"],
             tun_uso=facts["tun_uso"],
+            aead=facts["aead"],
             lost_control_packets=facts["lost_control_packets"],
         )
 

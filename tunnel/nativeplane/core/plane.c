@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "aead.h"
 #include "worker.h"
 
 static int prepare(struct plane *plane, const int *udp, const int *tun)
@@ -148,6 +149,7 @@ static uint64_t cpu_time_ns(pthread_t thread)
 void plane_facts(struct plane *plane, struct plane_facts *facts)
 {
     *facts = (struct plane_facts){.workers = plane->settings.workers, .tun_queues = plane->tun_count};
+    facts->aead = aead_backend();
     facts->udp_gso = plane->has_udp;
     facts->tun_tso = plane->tun[0].tso;
     facts->tun_uso = plane->tun[0].uso;

@@ -93,6 +93,7 @@ bool plane_next_event(struct plane *plane, struct event *event);
 struct plane_facts {
     unsigned workers, tun_queues;
     bool udp_gso, tun_tso, tun_uso;
+    const char *aead; /* `aead_backend` */
     uint64_t gso_refusals, lost_control_packets;
     uint64_t batches[MOST_WORKERS]; /* wake-ups of each worker */
     uint64_t cpu_ns[MOST_WORKERS];  /* CPU time of each worker thread */

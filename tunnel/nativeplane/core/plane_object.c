@@ -328,10 +328,11 @@ static PyObject *plane_do_facts(PyObject *self, PyObject *unused)
     (void)unused;
     struct plane_facts facts;
     plane_facts(PLANE(self), &facts);
-    return Py_BuildValue("{sIsIsNsNsNsKsKsNsN}", "workers", facts.workers, "tun_queues", facts.tun_queues, "udp_gso",
+    return Py_BuildValue("{sIsIsNsNsNsssKsKsNsN}", "workers", facts.workers, "tun_queues", facts.tun_queues, "udp_gso",
                          PyBool_FromLong(facts.udp_gso), "tun_tso", PyBool_FromLong(facts.tun_tso), "tun_uso",
-                         PyBool_FromLong(facts.tun_uso), "gso_refusals", (unsigned long long)facts.gso_refusals,
-                         "lost_control_packets", (unsigned long long)facts.lost_control_packets, "batches",
+                         PyBool_FromLong(facts.tun_uso), "aead", facts.aead, "gso_refusals",
+                         (unsigned long long)facts.gso_refusals, "lost_control_packets",
+                         (unsigned long long)facts.lost_control_packets, "batches",
                          from_numbers(facts.batches, facts.workers), "cpu_ns", from_numbers(facts.cpu_ns, facts.workers));
 }
 

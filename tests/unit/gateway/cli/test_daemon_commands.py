@@ -40,7 +40,14 @@ STATUS = {
     "endpoints": [
         {
             "name": "main",
-            "plane": {"name": "native", "workers": 2, "udp_gso": True, "tun_tso": True, "tun_uso": False},
+            "plane": {
+                "name": "native",
+                "workers": 2,
+                "udp_gso": True,
+                "tun_tso": True,
+                "tun_uso": False,
+                "aead": "intel-ipsec-mb",
+            },
             "listeners": ["udp 0.0.0.0 port 443"],
             "sessions": 3,
             "pool": {"network": "10.80.0.0/22", "used": 3, "capacity": 1021},
@@ -111,7 +118,7 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
     output = portway("status")
     for fact in (
         "Portway 0.1.0 on gw1, process 7, up 0:01:01",
-        "packets    native, 2 threads, GSO, TSO",
+        "packets    native, 2 threads, GSO, TSO, AEAD by intel-ipsec-mb\n",
         "clients    3, handshakes in flight 1 of 1000",
         "3 of 1021 in 10.80.0.0/22",
         "no-rule 4",
@@ -128,14 +135,14 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
 
 
 def test_status_says_why_the_native_plane_does_not_run(daemon: FakeDaemon) -> None:
-    python = {"name": "python", "workers": 1, "udp_gso": False, "tun_tso": False, "tun_uso": False}
+    python = {"name": "python", "workers": 1, "udp_gso": False, "tun_tso": False, "tun_uso": False, "aead": "libcrypto"}
     daemon.answers["status"] = STATUS | {
         "plane": {"name": "python", "workers": 1, "reason": "it was not compiled"},
         "endpoints": [STATUS["endpoints"][0] | {"plane": python}],  # type: ignore[index]
     }
     output = portway("status")
     assert "data plane python, since the native one cannot be had: it was not compiled\n" in output
-    assert "packets    python, 1 thread\n" in output
+    assert "packets    python, 1 thread, AEAD by libcrypto\n" in output
 
 
 def test_terminate_names_what_it_ended(daemon: FakeDaemon) -> None:
