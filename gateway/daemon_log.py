@@ -14,6 +14,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,6 +29,8 @@ __all__ = ["daemon_log"]
 
 LINES_WAITING = 1000
 """Lines that may wait to be written; with a traceback of some kilobytes in each, a few megabytes."""
+PAUSE_S = 0.05
+"""How long a line may wait that follows closely on another."""
 LAST_LINES_S = 1.0
 """How long the end waits for what was said last."""
 
@@ -108,12 +111,18 @@ class _Writer:
                 self._waiting.get_nowait()
 
     def _run(self) -> None:
-        while (text := self._waiting.get()) is not None:
+        while (text := self._next()) is not None:
             with contextlib.suppress(OSError):  # nobody reads this log any more
                 self._write_out(text.encode(errors="backslashreplace"))
             if self._lost and self._waiting.qsize() < LINES_WAITING // 2:
                 self._admit_loss()
         os.close(self._descriptor)
+
+    def _next(self) -> str | None:
+        """Wait for a line, but not at once for another: to wake this thread costs who logs more than the line does."""
+        if self._waiting.empty():
+            time.sleep(PAUSE_S)
+        return self._waiting.get()
 
     def _write_out(self, octets: bytes) -> None:
         left = memoryview(octets)

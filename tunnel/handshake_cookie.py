@@ -9,6 +9,9 @@ import hmac
 import struct
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from tunnel.wire import SESSION_ID_SIZE
 
 if TYPE_CHECKING:
@@ -24,16 +27,16 @@ _ACCEPTED_SLOTS = (0, -1, -2)
 class HandshakeCookie:
     """Makes and verifies cookies (OpenVPN `calculate_session_id_hmac`): the server's session id is the cookie."""
 
-    __slots__ = ("_secret", "_slot_s")
+    __slots__ = ("_keyed", "_slot_s")
 
     def __init__(self, handshake_timeout_s: float, random_bytes: Callable[[int], bytes]) -> None:
         """A cookie is good for at least `handshake_timeout_s`, and for one and a half times that at most."""
         self._slot_s = (handshake_timeout_s + 1) / 2
-        self._secret = random_bytes(_SECRET_SIZE)
+        self._keyed = HMAC(random_bytes(_SECRET_SIZE), SHA256())
 
     def take_over(self, predecessor: HandshakeCookie) -> None:
         """Accept the predecessor's cookies, where both have the same time slots."""
-        self._secret = predecessor._secret
+        self._keyed = predecessor._keyed
 
     def build(self, remote: tuple[str, int], remote_session_id: bytes, now: float) -> bytes:
         """Return the session id for an answer to this client."""
@@ -55,4 +58,6 @@ class HandshakeCookie:
         host, port = remote
         # The fields of fixed length come first, so that no two clients' inputs can be the same octets.
         message = _SLOT_AND_PORT.pack(slot, port) + remote_session_id + host.encode()
-        return hmac.digest(self._secret, message, "sha256")[:SESSION_ID_SIZE]
+        mac = self._keyed.copy()
+        mac.update(message)
+        return mac.finalize()[:SESSION_ID_SIZE]
