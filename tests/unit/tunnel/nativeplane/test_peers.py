@@ -35,7 +35,7 @@ class Peer(ctypes.Structure):
         *(("id", ctypes.c_uint32), ("inside", ctypes.c_uint32)),
         *(("ping_interval_ms", ctypes.c_uint32), ("idle_timeout_ms", ctypes.c_uint32)),
         *(("mss", ctypes.c_uint16), ("data_v2", ctypes.c_bool), ("by_stream", ctypes.c_bool)),
-        *(("removed", ctypes.c_bool), ("access", ctypes.c_void_p)),
+        *(("tag", ctypes.c_uint8), ("removed", ctypes.c_bool), ("access", ctypes.c_void_p)),
         *(("sending", ctypes.c_void_p), ("stream", ctypes.c_void_p), ("keys", ctypes.c_void_p * 8)),
         *(("next_by_path", ctypes.c_void_p), ("_rest_of_the_line", ctypes.c_uint64)),
         *(("path_mutex", ctypes.c_uint64 * 5), ("path", Path)),
