@@ -129,11 +129,15 @@ void plane_drops(struct plane *plane, uint64_t drops[DROP_CAUSES])
     }
 }
 
+/* Each worker in its turn, so that a flood of one holds up what the others have to say by no more than its share. */
 bool plane_next_event(struct plane *plane, struct event *event)
 {
-    for (unsigned i = 0; i < plane->settings.workers; i++)
-        if (events_pop(plane->workers[i].events, event))
+    for (unsigned i = 0; i < plane->settings.workers; i++) {
+        struct worker *worker = &plane->workers[plane->next_told];
+        plane->next_told = (plane->next_told + 1) % plane->settings.workers;
+        if (events_pop(worker->events, event))
             return true;
+    }
     return false;
 }
 

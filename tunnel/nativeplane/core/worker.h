@@ -89,6 +89,7 @@ struct plane {
     struct udp_socket udp[MOST_WORKERS];
     struct tun_queue tun[MOST_WORKERS];
     struct worker *workers;
+    unsigned next_told; /* the worker whose event is the next; of control, alone */
     struct drop_counters drops; /* what control itself could not send */
 };
 

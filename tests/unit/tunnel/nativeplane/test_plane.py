@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import gc
 import select
+import socket
+import termios
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +21,12 @@ from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, Events, Rig, peer, set
 from tunnel.plane import Transport
 
 if TYPE_CHECKING:
-    import socket
-
     from tests.unit.tunnel.plane_suite.conftest import OpenPlane
 
 pytestmark = pytest.mark.native
 
 CYCLES = 1000
+FLOOD = 1000
 TARGET = "192.0.2.1"
 
 
@@ -120,4 +125,35 @@ async def test_what_an_earlier_peer_did_is_not_said_of_a_new_one(nursery: trio.N
     await elsewhere.send(b"\x38marker")
     await rig.events.wait("control")
     assert rig.events.of("floated") == []
+    rig.close()
+
+
+def is_empty(sock: socket.socket) -> bool:
+    """Whether everything that arrived has been received."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(sock, termios.FIONREAD, waiting)
+    return waiting[0] == 0
+
+
+async def test_a_flood_that_one_worker_meets_does_not_hold_back_what_the_others_report(nursery: trio.Nursery) -> None:
+    near, far = socket_device()
+    plane = open_native(near, workers=3, transports=frozenset({Transport.UDP}))
+    rig = Rig(plane, plane.port, far)
+    await nursery.start(rig.run)
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(30)]
+        # Nobody hears of anything before the workers have seen it all: this does not let go of the loop.
+        for sock in socks:
+            sock.connect(("127.0.0.1", plane.port))
+        # What is too short to name a peer goes to the first worker; the rest is spread.
+        for _ in range(FLOOD):
+            socks[0].send(b"\x38\0")
+        for sock in socks[1:]:
+            sock.send(b"\x38quiet")
+        while not all(map(is_empty, plane._udp)):  # type: ignore[arg-type]
+            time.sleep(0.001)  # noqa: ASYNC251
+        plane._core.stop()  # type: ignore[union-attr]
+        await rig.events.wait("control", FLOOD + len(socks) - 1)
+    packets = [packet for _, packet in rig.events.of("control")]
+    assert packets.index(b"\x38quiet") < plane.facts().workers
     rig.close()
