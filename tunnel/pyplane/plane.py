@@ -146,6 +146,9 @@ class PythonDataPlane(DataPlane):
             stream = state.stream = self._tcp.stream(peer.path)
         self._peers.add(state)
         if stream and self._tcp:
+            if stream.peer:
+                # Who was let in on the stream before has it no longer.
+                stream.peer.stream = None
             stream.peer = state
             self._tcp.prove(stream)
 

@@ -86,6 +86,15 @@ static void settle(struct peer *peer, const struct peer_settings *settings, cons
         store_traffic(&peer->traffic, moved_before);
 }
 
+/* Who was let in on the stream before has it no longer: a stream and its peer always know each other, so that neither is left with
+ * a pointer to the other when that goes. */
+static void give_stream(struct stream *stream, struct peer *peer)
+{
+    struct peer *before = atomic_exchange_explicit(&stream->peer, peer, memory_order_acq_rel);
+    if (before)
+        atomic_store_explicit(&before->stream, NULL, memory_order_release);
+}
+
 int plane_add_peer(struct plane *plane, const struct peer_settings *settings, const struct traffic_totals *moved_before)
 {
     struct peer *peer = peer_new(settings->id, settings->inside);
@@ -102,7 +111,7 @@ int plane_add_peer(struct plane *plane, const struct peer_settings *settings, co
         return failed;
     }
     if (stream)
-        atomic_store_explicit(&stream->peer, peer, memory_order_release);
+        give_stream(stream, peer);
     return 0;
 }
 

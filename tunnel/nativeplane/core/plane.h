@@ -53,7 +53,8 @@ struct traffic_totals {
     uint64_t drops[DROP_CAUSES];
 };
 
-/* 0; -EEXIST: id or inside address in use; -EINVAL: out of range; -ENOMEM. A TCP peer's stream may be gone already: it is let in all the same. */
+/* 0; -EEXIST: id or inside address in use; -EINVAL: out of range; -ENOMEM. A TCP peer's stream may be gone already: it
+ * is let in all the same. One that is another peer's becomes its own. */
 int plane_add_peer(struct plane *plane, const struct peer_settings *settings, const struct traffic_totals *moved_before);
 /* These give -ENOENT for a peer, or key, that is not there. */
 int plane_remove_peer(struct plane *plane, uint32_t id, struct traffic_totals *moved);

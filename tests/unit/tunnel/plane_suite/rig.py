@@ -192,6 +192,12 @@ class TcpClient(Client):
         self._framer = StreamFramer()
         self._packets: list[bytes] = []
 
+    def another_on_its_stream(self, peer_id: int) -> TcpClient:
+        """The same connection, as somebody else."""
+        other = TcpClient(peer_id, f"10.80.0.{peer_id}")
+        other.stream, other._framer, other._packets = self.stream, self._framer, self._packets
+        return other
+
     async def send(self, *packets: bytes) -> None:
         await self.stream.send_all(b"".join(map(frame, packets)))
 

@@ -78,6 +78,21 @@ async def test_a_client_is_only_valid_on_its_own_stream(rig: Rig) -> None:
     await rig.expect_passage(one)
 
 
+async def test_a_stream_is_that_of_the_client_let_in_on_it_last(rig: Rig) -> None:
+    first = await rig.tcp_client()
+    (path,) = rig.events.of("opened")[0]
+    second = first.another_on_its_stream(200)
+    rig.admit(second, path)
+    await rig.expect_drops(second, [first.packet(TARGET)], UNKNOWN_PEER=1)
+    await rig.to_tun(inner(TARGET, first.inside, b"lost"), inner(TARGET, second.inside, b"found"))
+    assert (await second.receive())[20:] == b"found"
+    assert rig.plane.remove_peer(first.peer_id).drops == {Drop.SEND_FAILED: 1}
+    await rig.expect_passage(second)
+    await second.stream.aclose()
+    assert await rig.events.wait("closed") == (path,)
+    rig.plane.remove_peer(second.peer_id)
+
+
 async def test_removing_a_client_leaves_its_stream_for_control(rig: Rig) -> None:
     client = await rig.tcp_client()
     (path,) = rig.events.of("opened")[0]
