@@ -6,7 +6,7 @@
     ├── endpoints                 the fleet's; each with its plane and its timers
     ├── control socket            status, connections, terminate, explain, reload
     ├── host network watch        puts right what another hand has changed
-    ├── housekeeping              renews the CRL, warns of certificates that end
+    ├── housekeeping              renews the CRL, warns of certificates that end, collects garbage
     ├── watchdog                  tells systemd that this loop turns
     └── signals                   HUP reloads; TERM and INT end
 
@@ -30,6 +30,7 @@ from gateway.control_requests import ControlRequests
 from gateway.control_socket import ControlError, ControlServer
 from gateway.expiry import Urgency, expiries
 from gateway.fleet import Fleet, FleetError
+from gateway.garbage import collect_everything, spare_the_long_lived
 from gateway.hostnet import HostNetwork, HostNetworkError
 from gateway.pki import Authority, PkiError
 from gateway.planes import choose_plane
@@ -121,6 +122,7 @@ class _Daemon:
         await self._nursery.start(ControlServer(self._config.settings.control_socket, requests.handle).run)
         for task in (self._watch_host, self._keep_house, self._feed_watchdog):
             self._nursery.start_soon(self._keep_going, task)
+        spare_the_long_lived()
         self._is_ready = True
         self._service.ready(self._summary())
         if self._plane.reason:
@@ -206,6 +208,7 @@ class _Daemon:
             if await trio.to_thread.run_sync(self._renew_crl):
                 await self._reload_by_signal()
             self._warn_of_expiries(datetime.now(UTC))
+            collect_everything()
             await trio.sleep(HOUSEKEEPING_S)
 
     def _renew_crl(self) -> bool:
