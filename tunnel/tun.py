@@ -63,6 +63,7 @@ class TunDevice:
         """Whether each packet, in both directions, has the header of `tun_offload` before it."""
         for fd in self.fds:
             os.set_blocking(fd, False)
+            os.set_inheritable(fd, False)  # pytun leaves it so that a child would keep the device alive
 
     def fileno(self) -> int:
         """The descriptor to wait for."""

@@ -58,6 +58,15 @@ def test_the_kernel_numbers_devices_and_removes_them_when_they_close() -> None:
 
 
 @in_new_namespace
+def test_a_program_that_is_started_meanwhile_does_not_keep_the_device() -> None:
+    device = open_tun(queues=2)
+    try:
+        assert not any(map(os.get_inheritable, device.fds))
+    finally:
+        device.close()
+
+
+@in_new_namespace
 def test_a_device_has_as_many_queues_as_are_asked_for_and_goes_with_the_last() -> None:
     for offload in (True, False):
         device = open_tun(queues=3, offload=offload)
