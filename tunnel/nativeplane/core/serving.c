@@ -61,7 +61,7 @@ int plane_add_stream(struct plane *plane, int fd, const struct path *path)
     if (!failed && worker->stream_count && worker->streams[worker->stream_count - 1].stream->path.stream >= path->stream)
         failed = -EEXIST;
     if (!failed)
-        failed = stream_new(fd, worker->epoll, worker->index, path, &plane->settings.streams, &stream);
+        failed = stream_new(fd, worker->streams_epoll, worker->index, path, &plane->settings.streams, &stream);
     if (!failed)
         worker->streams[worker->stream_count++] = (struct served_stream){.stream = stream};
     pthread_mutex_unlock(&worker->streams_mutex);

@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST_READY 64
+#define MOST_READY 5      /* what a worker waits for */
+#define MOST_STREAMS 16   /* of those that are ready, in one turn */
 #define TICK_S 1
 #define WINDOW_NS 1000000u
 /* As long as it takes for so many packets to come, but no longer than a bulk transfer's latency can bear. */
@@ -87,13 +88,16 @@ static int watch_all(struct worker *worker)
 {
     int failed = 0;
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    worker->streams_epoll = epoll_create1(EPOLL_CLOEXEC);
     worker->timer = open_timer();
-    if (worker->epoll < 0 || worker->timer < 0)
+    if (worker->epoll < 0 || worker->streams_epoll < 0 || worker->timer < 0)
         return -errno;
     if (!failed)
         failed = watch(worker, worker->plane->stop, &worker->plane->stop);
     if (!failed)
         failed = watch(worker, worker->timer, &worker->timer);
+    if (!failed)
+        failed = watch(worker, worker->streams_epoll, &worker->streams_epoll);
     if (!failed && worker->udp)
         failed = watch(worker, worker->udp->fd, worker->udp);
     if (!failed && worker->reads_tun)
@@ -103,7 +107,7 @@ static int watch_all(struct worker *worker)
 
 int worker_open(struct worker *worker, struct plane *plane, unsigned index, int wake)
 {
-    *worker = (struct worker){.plane = plane, .index = index, .epoll = -1, .timer = -1};
+    *worker = (struct worker){.plane = plane, .index = index, .epoll = -1, .streams_epoll = -1, .timer = -1};
     pthread_mutex_init(&worker->streams_mutex, NULL);
     worker->udp = plane->has_udp ? &plane->udp[index] : NULL;
     worker->reads_tun = index < plane->tun_count;
@@ -120,6 +124,8 @@ void worker_close(struct worker *worker)
     free(worker->streams);
     if (worker->epoll >= 0)
         close(worker->epoll);
+    if (worker->streams_epoll >= 0)
+        close(worker->streams_epoll);
     if (worker->timer >= 0)
         close(worker->timer);
     trains_free(&worker->trains);
@@ -141,6 +147,16 @@ static void serve_stream(struct worker *worker, struct stream *stream, uint32_t 
         state = ingress_stream(worker, stream);
     if (state == STREAM_ENDED)
         end_stream(worker, stream);
+}
+
+/* Those that are ready take turns: the kernel puts who had one to the end of its list. */
+static void serve_streams(struct worker *worker)
+{
+    struct epoll_event ready[MOST_STREAMS];
+    int count = epoll_wait(worker->streams_epoll, ready, MOST_STREAMS, 0);
+    for (int i = 0; i < count; i++)
+        serve_stream(worker, ready[i].data.ptr, ready[i].events);
+    worker->pace.has_more |= count == MOST_STREAMS;
 }
 
 static void tick(struct worker *worker)
@@ -168,7 +184,7 @@ static bool serve(struct worker *worker, const struct epoll_event *ready)
             return false;
         }
     } else {
-        serve_stream(worker, what, ready->events);
+        serve_streams(worker);
     }
     return true;
 }

@@ -53,6 +53,7 @@ struct worker {
     struct tun_queue *tun;   /* where it writes */
     bool reads_tun;          /* nobody else reads that queue */
     int epoll, timer;
+    int streams_epoll;       /* of the streams that it reads, and in `epoll` itself: however many talk, they are one among the others */
     uint64_t now;            /* ms of CLOCK_MONOTONIC, when the batch began */
     struct pace pace;
 

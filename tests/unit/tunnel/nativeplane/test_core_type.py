@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from tests.unit.tunnel.plane_suite.rig import socket_device
 from tunnel.data_keys import Cipher
 from tunnel.plane import Drop
+from tunnel.stream_framing import frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,3 +228,28 @@ def test_stopping_is_harmless_at_any_time(plane: _core.Plane) -> None:
     plane.stop()
     plane.stop()
     assert plane.take_events(10) == []
+
+
+STREAMS = 300
+
+
+def test_many_streams_that_talk_hold_up_the_rest_for_a_few_of_them_only(arguments: dict[str, Any]) -> None:
+    from tunnel.nativeplane import _core
+
+    with ExitStack() as stack:
+        udp, client = (stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2))
+        udp.bind(("127.0.0.1", 0))
+        plane = _core.Plane(**arguments | {"udp": [udp.fileno()]})
+        stack.callback(plane.stop)
+        for number in range(1, STREAMS + 1):
+            ours, theirs = socket.socketpair()
+            stack.enter_context(theirs).send(frame(b"\x38from a stream"))
+            ours.setblocking(False)
+            plane.add_stream(ours.detach(), (bytes(16), 0, bytes(16), 0, number))
+        # All of them are there first.
+        client.sendto(b"\x38a datagram", udp.getsockname())
+        plane.start()
+        packets = list[bytes]()
+        while len(packets) < STREAMS + 1:
+            packets += [packet for _, _, _, packet in plane.take_events(STREAMS)]
+        assert packets.index(b"\x38a datagram") < STREAMS / 10
