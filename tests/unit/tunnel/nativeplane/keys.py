@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import pytest
 
 from tests.unit.tunnel.nativeplane.library import Buffer, Span, load
 from tunnel.data_channel import NotAuthentic, Replayed
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 
 SOURCES: Final = ("data_key.c", "aead.c", "aead_libcrypto.c", "aead_ipsec_mb.c", "cbc.c", "hmac.c", "replay.c")
 """What a library needs that uses keys."""
+BACK_ENDS: Final = {"intel-ipsec-mb": (), "libcrypto": ("-DWITHOUT_IPSEC_MB",)}
+"""What can do the AEADs, and what that is compiled with."""
+back_end: str = ""
+"""The one that keys are made with; empty for the one that a plane would choose. Set by the fixture `each_back_end`."""
 REPLAY_WINDOW: Final = 8192
 CIPHERS: Final = tuple(Cipher)
 DIGESTS: Final = ("SHA1", "SHA256", "SHA512")
@@ -103,6 +110,20 @@ class WearLimitsStruct(ctypes.Structure):
     _fields_ = (("packets", ctypes.c_uint64), ("octets", ctypes.c_uint64))
 
 
+def key_library(*more: str, of: str | None = None) -> ctypes.CDLL:
+    """Keys as a library, with the chosen back end or that `of` a name. Skips the test where that one cannot be had."""
+    name = back_end if of is None else of
+    library = _declared(BACK_ENDS.get(name, ()), more)
+    if name and library.aead_backend().decode() != name:
+        pytest.skip(f"needs {name}")
+    return library
+
+
+@functools.cache
+def _declared(flags: tuple[str, ...], more: tuple[str, ...]) -> ctypes.CDLL:
+    return declare(load(*SOURCES, *more, flags=flags))
+
+
 def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     """Tell a library with `SOURCES` what the functions of `data_key.h` take and give."""
     pointer = ctypes.c_void_p
@@ -115,6 +136,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "open_untrusted": ((pointer, ctypes.c_uint, Span, ctypes.POINTER(Span)), ctypes.c_int),
         "is_worn": ((pointer, ctypes.POINTER(WearLimitsStruct)), ctypes.c_bool),
         "data_key_progress": ((pointer, ctypes.POINTER(KeyProgress)), None),
+        "aead_backend": ((), ctypes.c_char_p),
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, name)
@@ -122,10 +144,10 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-def make_key(settings: KeySettings) -> tuple[int, ctypes.c_void_p]:
+def make_key(settings: KeySettings, *, of: str | None = None) -> tuple[int, ctypes.c_void_p]:
     """What `data_key_new` gives, and the key that it made."""
     made = ctypes.c_void_p()
-    return declare(load(*SOURCES)).data_key_new(ctypes.byref(settings), ctypes.byref(made)), made
+    return key_library(of=of).data_key_new(ctypes.byref(settings), ctypes.byref(made)), made
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +161,9 @@ class Sealed:
 class NativeKey:
     """A `struct data_key`. Every packet lies in memory that is exactly as long as it is."""
 
-    def __init__(self, settings: KeySettings) -> None:
-        self._library = declare(load(*SOURCES))
-        error, self._key = make_key(settings)
+    def __init__(self, settings: KeySettings, *, of: str | None = None) -> None:
+        self._library = key_library(of=of)
+        error, self._key = make_key(settings, of=of)
         assert error == 0, errno.errorcode[-error]
 
     def __del__(self) -> None:
@@ -199,7 +221,8 @@ def native(
     auth: str = "SHA1",
     workers: int = 1,
     progress: KeyProgress | None = None,
+    of: str | None = None,
 ) -> NativeKey:
-    """That key in C: DATA_V1 where `peer_id` is None."""
+    """That key in C: DATA_V1 where `peer_id` is None; of the back end that `key_library` gives."""
     key = key_of(cipher, server=server, auth=auth)
-    return NativeKey(KeySettings.of(key, peer_id, workers=workers, progress=progress))
+    return NativeKey(KeySettings.of(key, peer_id, workers=workers, progress=progress), of=of)

@@ -24,20 +24,20 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def load(*sources: str) -> ctypes.CDLL:
+def load(*sources: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     """The named sources of the core as one library; a test's own C is named by its whole path."""
-    return ctypes.CDLL(str(_compile(sources, ".so", "-shared")))
+    return ctypes.CDLL(str(_compile(sources, ".so", "-shared", *flags)))
 
 
 @functools.cache
-def program(*sources: str, sanitizers: str = SANITIZERS) -> Path:
+def program(*sources: str, sanitizers: str = SANITIZERS, flags: tuple[str, ...] = ()) -> Path:
     """The same as a program: one of them has a `main`."""
-    return _compile(sources, "", sanitizers=sanitizers)
+    return _compile(sources, "", *flags, sanitizers=sanitizers)
 
 
 def _compile(sources: tuple[str, ...], suffix: str, *flags: str, sanitizers: str = SANITIZERS) -> Path:
     names = "-".join(Path(name).stem for name in sources)
-    target = Path(_directory().name) / f"{names[:100]}-{abs(hash((sources, sanitizers)))}{suffix}"
+    target = Path(_directory().name) / f"{names[:100]}-{abs(hash((sources, flags, sanitizers)))}{suffix}"
     sanitize = [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer"] if sanitizers else []
     files = [str(CORE / name) for name in sources]
     command = ["cc", *FLAGS, *sanitize, *flags, f"-I{CORE}", "-o", str(target), *files, "-lcrypto"]

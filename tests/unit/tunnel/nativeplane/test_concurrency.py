@@ -23,6 +23,9 @@ SOURCES = {
     "waking": ("events.c",),
     "scarcity": ("access.c", "events.c", "peers.c", "reclaim.c", "stream.c", "udp.c", *keys.SOURCES),
 }
+KINDS = {driver: (driver, ()) for driver in SOURCES} | {
+    f"{driver} with libcrypto": (driver, keys.BACK_ENDS["libcrypto"]) for driver in ("concurrency", "scarcity")
+}
 WRAPPED = tuple(f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "aligned_alloc"))
 LINKED = {"scarcity": WRAPPED}
 SECONDS = 2
@@ -35,7 +38,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_
 
 pytestmark = [
     pytest.mark.skipif(bool(SANITIZERS), reason="the drivers bring sanitizers of their own"),
-    pytest.mark.parametrize("driver", SOURCES),
+    pytest.mark.parametrize("kind", KINDS),
 ]
 
 
@@ -43,10 +46,13 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=DEADLINE_S)
 
 
-def build(driver: str, directory: Path, *sanitize: str) -> Path:
+def build(kind: str, directory: Path, *sanitize: str) -> Path:
+    driver, flags = KINDS[kind]
     binary = directory / driver
     sources = [DRIVERS / f"{driver}.c", *(CORE / name for name in SOURCES[driver])]
-    done = run("cc", *FLAGS, *sanitize, f"-I{CORE}", "-o", binary, *sources, *LINKED.get(driver, ()), "-lcrypto")
+    done = run(
+        "cc", *FLAGS, *flags, *sanitize, f"-I{CORE}", "-o", binary, *sources, *LINKED.get(driver, ()), "-lcrypto"
+    )
     assert done.returncode == 0, done.stderr
     return binary
 
@@ -64,15 +70,15 @@ def check(*command: str | Path) -> None:
     assert done.stderr == ""
 
 
-def test_no_thread_sees_what_another_is_writing(driver: str, tmp_path: Path) -> None:
-    check(*without_random_addresses(), build(driver, tmp_path, "-fsanitize=thread"))
+def test_no_thread_sees_what_another_is_writing(kind: str, tmp_path: Path) -> None:
+    check(*without_random_addresses(), build(kind, tmp_path, "-fsanitize=thread"))
 
 
-def test_no_thread_uses_what_is_gone_and_nothing_stays_behind(driver: str, tmp_path: Path) -> None:
-    check(build(driver, tmp_path, "-fsanitize=address,undefined"))
+def test_no_thread_uses_what_is_gone_and_nothing_stays_behind(kind: str, tmp_path: Path) -> None:
+    check(build(kind, tmp_path, "-fsanitize=address,undefined"))
 
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
-def test_valgrind_finds_nothing(driver: str, tmp_path: Path) -> None:
+def test_valgrind_finds_nothing(kind: str, tmp_path: Path) -> None:
     quiet = ("--quiet", "--fair-sched=yes", "--error-exitcode=9")
-    check("valgrind", *quiet, "--leak-check=full", "--show-leak-kinds=definite,possible", build(driver, tmp_path))
+    check("valgrind", *quiet, "--leak-check=full", "--show-leak-kinds=definite,possible", build(kind, tmp_path))

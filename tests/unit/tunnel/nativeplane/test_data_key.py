@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.tunnel.nativeplane import keys
 from tests.unit.tunnel.nativeplane.keys import (
     CIPHERS,
     DIGESTS,
@@ -23,17 +24,20 @@ from tests.unit.tunnel.nativeplane.keys import (
     KeyProgress,
     KeySettings,
     NativeKey,
+    key_library,
     key_of,
     make_key,
     native,
 )
-from tests.unit.tunnel.nativeplane.library import load, program
+from tests.unit.tunnel.nativeplane.library import program
 from tunnel.data_channel import NotAuthentic, Replayed, WearLimits, opening_key, sealing_key
 from tunnel.data_keys import Cipher
 from tunnel.errors import BadPacket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("each_back_end")
 
 MOST_FAILURES = 1 << 36
 MOST_OVERHEAD = 128
@@ -344,10 +348,11 @@ class TestSettings:
         assert make_key(settings)[0] == -errno.EINVAL
 
     def test_freeing_no_key_is_nothing(self) -> None:
-        load(*SOURCES).data_key_free(None)
+        key_library().data_key_free(None)
 
 
 def test_a_lack_of_memory_is_an_error_and_aead_packets_need_none() -> None:
-    command = [program(*SOURCES, str(Path(__file__).with_name("key_memory.c")))]
+    driver = str(Path(__file__).with_name("key_memory.c"))
+    command = [program(*SOURCES, driver, flags=keys.BACK_ENDS[keys.back_end])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

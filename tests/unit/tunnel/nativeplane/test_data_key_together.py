@@ -10,21 +10,23 @@ import pytest
 from tests.unit.tunnel.nativeplane.keys import (
     CIPHERS,
     LAST_PACKET_ID,
-    SOURCES,
     KeyProgress,
     KeySettings,
+    key_library,
     key_of,
     make_key,
     native,
 )
-from tests.unit.tunnel.nativeplane.library import Buffer, Span, load
+from tests.unit.tunnel.nativeplane.library import Buffer, Span
 from tunnel.data_keys import Cipher
+
+pytestmark = pytest.mark.usefixtures("each_back_end")
 
 THREADS = 8
 
 
 def together(function: str, settings: KeySettings, packets: Buffer, size: int) -> int:
-    library = load(*SOURCES, str(Path(__file__).with_name("together.c")))
+    library = key_library(str(Path(__file__).with_name("together.c")))
     work = getattr(library, function)
     work.argtypes, work.restype = (ctypes.c_void_p, ctypes.c_uint, Span, ctypes.c_size_t), ctypes.c_size_t
     error, key = make_key(settings)
