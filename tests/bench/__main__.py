@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from tests.bench.figures import medians
-from tests.bench.load.native import LoadError, compile_library
+from tests.bench.load.native import LoadError, NativeLoad, compile_library
 from tests.bench.machine import describe
 from tests.bench.measure import run_once
 from tests.bench.report import as_json, as_markdown, goal_table, scenario_table
@@ -56,12 +56,12 @@ def bench(
         sys.exit("The bench makes network namespaces, so it has to run as root.")
     chosen = select(scenario or (), quick=quick)
     contestants = [contestant for contestant in Contestant if contestant in (only or Contestant)]
-    begun = describe()
-    progress.print(str(begun))
     results: Results = {}
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="portway-bench-") as scratch:
         library = compile_library(Path(scratch) / "load_client.so")
+        begun = describe(NativeLoad(library).aead)
+        progress.print(str(begun))
         for each in chosen:
             results[each.name] = _measure(each, contestants, library, runs=runs, seconds=seconds)
             Console(width=WIDTH).print(scenario_table(each, results))
@@ -86,7 +86,7 @@ def _measure(
 def _write(output: Path, scenarios: Sequence[Scenario], results: Results, begun: Machine) -> None:
     """After each scenario, so that a run that is broken off is not lost."""
     stem = output / begun.time.replace(":", "")
-    stem.with_suffix(".json").write_text(as_json(scenarios, results, begun, describe()))
+    stem.with_suffix(".json").write_text(as_json(scenarios, results, begun, os.getloadavg()))
     stem.with_suffix(".md").write_text(as_markdown(scenarios, results, begun))
     progress.print(f"written to {stem}.json and .md", style="dim")
 

@@ -27,18 +27,20 @@ class Machine:
     python: str
     cryptography: str
     portway: str
+    aead: str
+    """The library that encrypts for the native plane and the load client."""
     openvpn: str
     load_average: tuple[float, float, float]
 
     def __str__(self) -> str:
         return (
             f"{self.cpu}, {self.cores} cores, Linux {self.kernel}, Python {self.python}, OpenVPN {self.openvpn}, "
-            f"load average {self.load_average[0]:.1f}"
+            f"AEADs of the native plane by {self.aead}, load average {self.load_average[0]:.1f}"
         )
 
 
-def describe() -> Machine:
-    """This machine, now."""
+def describe(aead: str) -> Machine:
+    """This machine, now; `aead` is what the core has found on it."""
     return Machine(
         time=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         cpu=parse_cpu_model(Path("/proc/cpuinfo").read_text()) or platform.machine(),
@@ -47,6 +49,7 @@ def describe() -> Machine:
         python=platform.python_version(),
         cryptography=metadata.version("cryptography"),
         portway=_portway_version(),
+        aead=aead,
         openvpn=openvpn_version(),
         load_average=os.getloadavg(),
     )

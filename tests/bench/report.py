@@ -136,11 +136,13 @@ def _markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def as_json(scenarios: Sequence[Scenario], results: Results, begun: Machine, ended: Machine) -> str:
-    """Machine before and after, scenarios, medians and every single run."""
+def as_json(
+    scenarios: Sequence[Scenario], results: Results, begun: Machine, load_average: tuple[float, float, float]
+) -> str:
+    """The machine, and how busy it is by now; scenarios, medians and every single run."""
     document: dict[str, Any] = {
         "machine": asdict(begun),
-        "load_average_at_the_end": ended.load_average,
+        "load_average_at_the_end": load_average,
         "scenarios": [
             {"name": scenario.name, "about": scenario.about, "setting": asdict(scenario.setting)}
             for scenario in scenarios

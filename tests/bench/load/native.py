@@ -138,6 +138,13 @@ class NativeLoad:
         self._library = ctypes.CDLL(str(library))
         self._clients: list[ctypes.c_void_p] = []
 
+    @property
+    def aead(self) -> str:
+        """The library that the core encrypts with on this host."""
+        name = self._library.aead_backend
+        name.restype = ctypes.c_char_p
+        return str(name().decode())
+
     def add(self, connected: Connected, server: tuple[str, int], *, offload: bool) -> None:
         """Take over a connected client; its socket stays open for as long as `connected` is kept."""
         key = connected.key

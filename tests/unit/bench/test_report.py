@@ -18,6 +18,7 @@ MACHINE = Machine(
     python="3.11",
     cryptography="47",
     portway="0.1.0 (abc)",
+    aead="libcrypto",
     openvpn="2.6.14",
     load_average=(0.5, 0.4, 0.3),
 )
@@ -82,8 +83,9 @@ def test_markdown_has_the_machine_the_goals_and_what_was_measured() -> None:
 
 
 def test_json_has_every_run() -> None:
-    document = json.loads(as_json(SCENARIOS, RESULTS, MACHINE, MACHINE))
+    document = json.loads(as_json(SCENARIOS, RESULTS, MACHINE, (1.0, 0.5, 0.25)))
     assert document["runs"] == RESULTS
     assert document["medians"]["tcp"]["openvpn"] == {"up.cpu_s_per_gb": 6.0}
     assert document["machine"]["cores"] == 2
+    assert document["load_average_at_the_end"] == [1.0, 0.5, 0.25]
     assert [scenario["name"] for scenario in document["scenarios"]] == ["tcp"]
