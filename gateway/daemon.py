@@ -33,6 +33,7 @@ from gateway.fleet import Fleet, FleetError
 from gateway.garbage import collect_everything, spare_the_long_lived
 from gateway.hostnet import HostNetwork, HostNetworkError
 from gateway.pki import Authority, PkiError
+from gateway.plane_watch import PlaneWatch
 from gateway.planes import choose_plane
 from gateway.reload import ConfigRefused, Reconciler, prepare
 from gateway.state_lock import StateLock, daemon_id
@@ -120,7 +121,8 @@ class _Daemon:
         await self._fleet.start(tuple(terms.values()))
         requests = ControlRequests(self._fleet, self._connection_log, self.reload, self._facts)
         await self._nursery.start(ControlServer(self._config.settings.control_socket, requests.handle).run)
-        for task in (self._watch_host, self._keep_house, self._feed_watchdog):
+        watch = PlaneWatch(lambda: self._fleet.endpoints)
+        for task in (self._watch_host, watch.run, self._keep_house, self._feed_watchdog):
             self._nursery.start_soon(self._keep_going, task)
         spare_the_long_lived()
         self._is_ready = True

@@ -213,6 +213,8 @@ class PlaneFacts:
     """Threads that move packets."""
     udp_gso: bool = False
     """Many datagrams leave in one system call (`UDP_SEGMENT`). Goes False when the network device refuses."""
+    udp_gso_refused: bool = False
+    """A network device has refused (EIO: it has no checksum offload), and since then datagrams leave one by one."""
     tun_tso: bool = False
     """TCP comes out of the TUN device in segments of up to 64 KB, which the plane cuts."""
     tun_uso: bool = False

@@ -107,13 +107,15 @@ def split_runs(packets: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]
 class UdpSender:
     """Sends packets to an address in as few system calls as the kernel allows."""
 
-    __slots__ = ("_sock", "offload")
+    __slots__ = ("_sock", "offload", "refused")
 
     def __init__(self, sock: socket.socket, *, offload: bool) -> None:
         """`offload` False sends one by one from the beginning, as the switch in the configuration asks."""
         self._sock = sock
         self.offload = offload and probe_gso(sock)
         """Whether `UDP_SEGMENT` is in use; goes False when the egress device turns out to lack it."""
+        self.refused = False
+        """Whether that has happened."""
 
     def send(self, packets: Sequence[bytes], address: Any, ancillary: list[tuple[int, int, bytes]]) -> int:
         """Send each packet as a datagram of its own; returns how many the socket did not take. Never blocks.
@@ -131,7 +133,7 @@ class UdpSender:
             self._sock.sendmsg(run, [*ancillary, (SOL_UDP, UDP_SEGMENT, _segment_size(size))], 0, address)
         except OSError as error:
             if error.errno == errno.EIO:
-                self.offload = False
+                self.offload, self.refused = False, True
             elif error.errno not in (errno.EINVAL, errno.EMSGSIZE):
                 return len(run)
             return self._send_singly(run, address, ancillary)

@@ -282,6 +282,7 @@ class NativeDataPlane(DataPlane):
             "native",
             workers=facts["workers"],
             udp_gso=facts["udp_gso"],
+            udp_gso_refused=facts["gso_refusals"] > 0,
             tun_tso=facts["tun_tso"],
             tun_uso=facts["tun_uso"],
             aead=facts["aead"],

@@ -212,7 +212,10 @@ class PythonDataPlane(DataPlane):
 
     def facts(self) -> PlaneFacts:
         """What this plane is."""
-        return PlaneFacts("python", workers=1, udp_gso=self._udp is not None and self._udp.joins)
+        udp = self._udp
+        if udp is None:
+            return PlaneFacts("python", workers=1)
+        return PlaneFacts("python", workers=1, udp_gso=udp.joins, udp_gso_refused=udp.joining_refused)
 
     def traffic(self, peer_id: int) -> Traffic:
         """What a peer has moved so far."""

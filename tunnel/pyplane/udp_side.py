@@ -49,6 +49,11 @@ class UdpSide:
         """Whether many datagrams leave in one system call."""
         return self._sender.offload
 
+    @property
+    def joining_refused(self) -> bool:
+        """Whether a network device has refused that."""
+        return self._sender.refused
+
     def drain(self, take: Callable[[bytes, Source], None], budget: int) -> bool:
         """Take what has arrived, at least `budget` packets if there are so many. Whether there may be more."""
         receive = self.sock.recvmsg

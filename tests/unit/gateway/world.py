@@ -73,6 +73,7 @@ class FakePlane(DataPlane):
         self.sent: defaultdict[Path, list[bytes]] = defaultdict(list)
         self.closed: list[Path] = []
         self.fault: Exception | None = None
+        self.what = PlaneFacts("native", workers=2, udp_gso=True, tun_tso=True)
 
     async def run(self, events: PlaneEvents, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         del events
@@ -118,7 +119,7 @@ class FakePlane(DataPlane):
         self.peers[state.peer.peer_id] = Held(state.peer, keys, state.sending, state.traffic)
 
     def facts(self) -> PlaneFacts:
-        return PlaneFacts("native", workers=2, udp_gso=True, tun_tso=True)
+        return self.what
 
     def traffic(self, peer_id: int) -> Traffic:
         return self.peers[peer_id].traffic

@@ -62,7 +62,7 @@ def test_without_offload_each_packet_goes_alone(kernel: Kernel) -> None:
 def test_a_device_that_cannot_turns_offload_off_for_good_and_loses_nothing() -> None:
     kernel = Kernel(joined=errno.EIO)
     sender, failed = send(kernel, PACKETS)
-    assert (sender.offload, failed, kernel.sent) == (False, 0, SINGLY)
+    assert (sender.offload, sender.refused, failed, kernel.sent) == (False, True, 0, SINGLY)
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EMSGSIZE])
