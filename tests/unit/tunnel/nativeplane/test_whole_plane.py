@@ -31,7 +31,13 @@ def test_the_threads_race_for_nothing() -> None:
 @pytest.mark.skipif(bool(SANITIZERS), reason="has sanitizers of its own")
 def test_nothing_is_read_before_it_is_written_and_nothing_is_left_behind() -> None:
     assert shutil.which("valgrind"), "valgrind is missing: tools/system-packages test installs it"
-    valgrind = ("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,possible")
+    valgrind = (
+        "valgrind",
+        "-q",
+        "--error-exitcode=9",
+        "--leak-check=full",
+        "--errors-for-leak-kinds=definite,possible",
+    )
     run(*valgrind, str(program(DRIVER, *SOURCES, sanitizers="")), "4")
 
 
