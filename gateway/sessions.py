@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lease", "PeerIds", "Session", "SessionTable"]
 
+_Way = tuple[tuple[str, int], str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -97,7 +99,7 @@ class SessionTable:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
-        self._by_path: dict[Path, list[Session]] = {}
+        self._by_path: dict[_Way, list[Session]] = {}
         self._by_peer: dict[int, Session] = {}
         self._by_name: defaultdict[str, dict[str, Session]] = defaultdict(dict)
 
@@ -120,7 +122,7 @@ class SessionTable:
     def add(self, session: Session) -> None:
         """Take in a new session, which holds nothing yet."""
         self._by_id[session.connection_id] = session
-        self._by_path.setdefault(session.path, []).append(session)
+        self._by_path.setdefault(_way(session.path), []).append(session)
 
     def remove(self, session: Session) -> None:
         """Forget a session, which holds nothing any more."""
@@ -131,7 +133,7 @@ class SessionTable:
         """The client is reached elsewhere now."""
         self._leave_path(session)
         session.path = path
-        self._by_path.setdefault(path, []).append(session)
+        self._by_path.setdefault(_way(path), []).append(session)
 
     def grant(self, session: Session, lease: Lease) -> None:
         """The client is authorised, and holds this."""
@@ -154,14 +156,14 @@ class SessionTable:
 
     def find(self, path: Path, client_session_id: bytes) -> Session | None:
         """The session that a control packet belongs to."""
-        for session in self._by_path.get(path, ()):
+        for session in self._by_path.get(_way(path), ()):
             if session.client_session_id == client_session_id:
                 return session
         return None
 
     def at(self, path: Path) -> tuple[Session, ...]:
         """All sessions on a path, the oldest first: more than one while a client's new handshake is under way."""
-        return tuple(self._by_path.get(path, ()))
+        return tuple(self._by_path.get(_way(path), ()))
 
     def of_peer(self, peer_id: int) -> Session | None:
         """The session of a peer of the plane."""
@@ -176,8 +178,14 @@ class SessionTable:
         return tuple(self._by_name[common_name].values()) if common_name in self._by_name else ()
 
     def _leave_path(self, session: Session) -> None:
-        sessions = self._by_path.get(session.path, [])
+        way = _way(session.path)
+        sessions = self._by_path.get(way, [])
         if session in sessions:
             sessions.remove(session)
         if not sessions:
-            self._by_path.pop(session.path, None)
+            self._by_path.pop(way, None)
+
+
+def _way(path: Path) -> _Way:
+    """Give what tells paths apart, as a key that costs little: looked up with every packet. UDP has no stream."""
+    return path.remote, path.local, path.stream

@@ -1,7 +1,8 @@
 """Many moments, one alarm: the timers of all connections of an endpoint in one heap, served by one task.
 
-A key has at most one moment. Setting it anew leaves the old entry in the heap, to be thrown away when it comes up;
-when such entries outnumber the others the heap is built again, so that it stays in proportion to the keys.
+A key has at most one moment, and one entry in the heap that counts. Most moments are put off again and again: then
+the entry stays where it is, and moves when it comes up. A moment that becomes earlier leaves its old entry behind, to
+be thrown away when that comes up; when such entries outnumber the others the heap is built again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class TimerHeap(Generic[KeyT]):
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, KeyT]] = []
         self._moments: dict[KeyT, float] = {}
+        self._entries: dict[KeyT, float] = {}
+        """Where in the heap the entry of each key is that counts; never later than the key's moment."""
         self._order = count()
         self._alarm = -math.inf
         """Until when the task sleeps, or has slept."""
@@ -46,14 +49,15 @@ class TimerHeap(Generic[KeyT]):
         if moment is None:
             self._moments.pop(key, None)
             return
-        if self._moments.get(key) == moment:
-            return
         self._moments[key] = moment
-        heapq.heappush(self._heap, (moment, next(self._order), key))
+        if self._entries.get(key, math.inf) <= moment:
+            return
+        self._enter(key, moment)
         if moment < self._alarm:
             self._sooner.set()
         if len(self._heap) > 2 * len(self._moments) + SLACK_ENTRIES:
-            self._heap = [(at, next(self._order), live) for live, at in self._moments.items()]
+            self._entries = self._moments.copy()
+            self._heap = [(at, next(self._order), live) for live, at in self._entries.items()]
             heapq.heapify(self._heap)
 
     def take_due(self, now: float) -> list[KeyT]:
@@ -81,14 +85,24 @@ class TimerHeap(Generic[KeyT]):
         """Take the keys whose moment has come, one by one: what happens to one may concern the next."""
         while (first := self._first()) is not None and first <= now:
             key = heapq.heappop(self._heap)[2]
-            del self._moments[key]
+            del self._moments[key], self._entries[key]
             yield key
 
     def _first(self) -> float | None:
         """The earliest moment that still counts."""
         while self._heap:
-            moment, _, key = self._heap[0]
-            if self._moments.get(key) == moment:
-                return moment
+            at, _, key = self._heap[0]
+            moment = self._moments.get(key)
+            counts = self._entries.get(key) == at
+            if counts and moment == at:
+                return at
             heapq.heappop(self._heap)
+            if counts:
+                del self._entries[key]
+                if moment is not None:
+                    self._enter(key, moment)
         return None
+
+    def _enter(self, key: KeyT, moment: float) -> None:
+        self._entries[key] = moment
+        heapq.heappush(self._heap, (moment, next(self._order), key))

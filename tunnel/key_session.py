@@ -105,8 +105,10 @@ class KeySession:
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called; None while nothing is waited for."""
-        moments = (self.silent_until, self.reliability.get_timer())
-        return min((moment for moment in moments if moment is not None), default=None)
+        resend = self.reliability.get_timer()
+        if self.silent_until is None or resend is None:
+            return resend if self.silent_until is None else self.silent_until
+        return min(resend, self.silent_until)
 
     def handle_timer(self, now: float) -> None:
         """End a silence that is over, and send again what was not acknowledged in time."""

@@ -30,24 +30,43 @@ def test_a_later_setting_replaces_an_earlier_one() -> None:
 
 def test_setting_a_key_again_and_again_does_not_fill_memory() -> None:
     timers: TimerHeap[str] = TimerHeap()
-    for moment in range(10_000):
+    for moment in range(10_000, 0, -1):
         timers.set("key", moment)
     assert len(timers._heap) < 100
     assert timers.take_due(10_000) == ["key"]
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 100)))), st.integers(0, 100))
-def test_it_agrees_with_a_dictionary(settings: list[tuple[int, int | None]], now: int) -> None:
+moments_set = st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 100)))
+
+
+@given(st.lists(st.one_of(moments_set, st.integers(0, 100)), max_size=200))
+def test_it_agrees_with_a_dictionary(steps: list[tuple[int, int | None] | int]) -> None:
+    """A step sets a key's moment, or takes what is due at a time."""
     timers: TimerHeap[int] = TimerHeap()
     moments: dict[int, int] = {}
-    for key, moment in settings:
-        timers.set(key, moment)
-        moments.pop(key, None)
-        if moment is not None:
-            moments[key] = moment
-    due = timers.take_due(now)
-    assert sorted(due) == sorted(key for key, moment in moments.items() if moment <= now)
-    assert [moments[key] for key in due] == sorted(moments[key] for key in due)
+    for step in steps:
+        if isinstance(step, tuple):
+            key, moment = step
+            timers.set(key, moment)
+            moments.pop(key, None)
+            if moment is not None:
+                moments[key] = moment
+        else:
+            due = timers.take_due(step)
+            assert sorted(due) == sorted(key for key, moment in moments.items() if moment <= step)
+            assert [moments[key] for key in due] == sorted(moments[key] for key in due)
+            for key in due:
+                del moments[key]
+        assert len(timers) == len(moments)
+
+
+def test_a_moment_that_is_put_off_again_and_again_needs_one_entry() -> None:
+    timers: TimerHeap[str] = TimerHeap()
+    for moment in range(1000):
+        timers.set("key", moment)
+    assert len(timers._heap) == 1
+    assert timers.take_due(998) == []
+    assert timers.take_due(999) == ["key"]
 
 
 async def test_the_task_wakes_for_a_key_that_was_set_while_it_slept(autojump_clock: trio.testing.MockClock) -> None:
