@@ -48,7 +48,7 @@ static struct {
 
 /* One direction of a key. Nobody changes it once it is made. */
 struct expanded_key {
-    union {
+    _Alignas(ALIGNMENT) union {
         struct gcm_key_data gcm;
         uint8_t chacha[CHACHA20_KEY];
     };
@@ -108,7 +108,6 @@ static void load(void)
 
 static int expand(void **state, enum cipher cipher, const uint8_t *key, bool sealing)
 {
-    _Static_assert(sizeof(struct expanded_key) % ALIGNMENT == 0, "aligned_alloc wants whole multiples");
     struct expanded_key *expanded = aligned_alloc(ALIGNMENT, sizeof *expanded);
     *state = expanded;
     if (!expanded)

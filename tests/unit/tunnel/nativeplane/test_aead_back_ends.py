@@ -97,7 +97,7 @@ class TestChoice:
         "broken",
         [
             {"VERSION": "IMB_VERSION_NUM + 1"},
-            {"PROCESSOR": "IMB_ARCH_AVX"},
+            {"PROCESSOR": "IMB_ARCH_SSE"},
             {"PROCESSOR": "IMB_ARCH_NONE"},
             {"ERROR": "IMB_ERR_SELFTEST"},
             {"imb_get_errno": "another_name"},
