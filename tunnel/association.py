@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,7 +84,7 @@ class Association(ABC):
         self._keys: dict[int, KeySession] = {}
         self._newest = 0
         self._messages = MessageReader()
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._expiries: dict[int, float] = {}
         self._active_since = now
         """When the newest key became active; without meaning before that."""
@@ -160,7 +159,7 @@ class Association(ABC):
 
     def next_event(self) -> Event | None:
         """The oldest event that was not taken yet."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     # Decisions from above that both sides have
 

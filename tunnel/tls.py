@@ -10,6 +10,7 @@ renegotiation inside TLS, a client certificate required and checked for client a
 from __future__ import annotations
 
 import contextlib
+import functools
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -223,12 +224,14 @@ class TlsSession:
 
         Raises `HandshakeError` for a certificate that OpenSSL lets pass, and `cryptography` cannot read.
         """
+        chain = self._connection.get_verified_chain()
+        if not chain:
+            return ()
         try:
-            chain = self._connection.get_verified_chain(as_cryptography=True)
+            return chain[0].to_cryptography(), *map(_read_issuer, chain[1:])
         except _UNREADABLE as error:
             text = f"The client's certificate was refused: it cannot be read ({error})."
             raise HandshakeError(CloseReason.CERTIFICATE_REFUSED, text) from error
-        return tuple(chain or ())
 
     @property
     def version(self) -> str:
@@ -243,6 +246,16 @@ class TlsSession:
             if fragment in text:
                 return HandshakeError(reason, f"TLS failed: {text}.")
         return HandshakeError(CloseReason.TLS_FAILED, f"TLS failed: {text}.")
+
+
+def _read_issuer(certificate: crypto.X509) -> x509.Certificate:
+    return _load_issuer(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+
+
+@functools.lru_cache(maxsize=64)
+def _load_issuer(der: bytes) -> x509.Certificate:
+    """Make one object of each issuer for all the clients that it has vouched for."""
+    return x509.load_der_x509_certificate(der)
 
 
 def _new_context(minimum_version: str) -> SSL.Context:
