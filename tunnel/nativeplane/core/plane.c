@@ -21,6 +21,9 @@ static int prepare(struct plane *plane, const int *udp, const int *tun)
         failed = udp_steer_by_peer(udp[0], settings->workers);
     for (unsigned i = 0; !failed && i < plane->tun_count; i++)
         failed = tun_prepare(&plane->tun[i], tun[i], settings->tun_offload);
+    /* Where that is not allowed, a flow that the kernel moves to another queue overtakes itself for a moment. */
+    if (!failed && plane->tun_count > 1)
+        tun_steer_by_destination(tun[0]);
     return failed;
 }
 

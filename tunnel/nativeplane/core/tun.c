@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Newer than the headers of some distributions. */
@@ -21,6 +23,8 @@
 /* IPv6 is not carried, so its segments need not come joined. But the kernel takes USO for both or for neither. */
 #define WITH_TSO (TUN_F_CSUM | TUN_F_TSO4)
 #define WITH_USO (WITH_TSO | TUN_F_USO4 | TUN_F_USO6)
+
+#define DESTINATION_AT 16 /* in an IPv4 packet, which is where a program finds it: a TUN device has no other headers */
 
 static bool has_header(int fd)
 {
@@ -47,6 +51,34 @@ int tun_prepare(struct tun_queue *queue, int fd, bool offload)
     if (!queue->tso && !takes(fd, 0))
         return -errno;
     return 0;
+}
+
+/* A program that gives the destination; the kernel takes the remainder by the number of queues. What is too short for one, or IPv6,
+ * goes anywhere. */
+static int load_steering(void)
+{
+    static const struct bpf_insn code[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_6, .src_reg = BPF_REG_1}, /* where loads want the packet */
+        {.code = BPF_LD | BPF_ABS | BPF_W, .imm = DESTINATION_AT},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    union bpf_attr program;
+    memset(&program, 0, sizeof program); /* its padding too: the kernel reads it */
+    program.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+    program.insns = (uintptr_t)code;
+    program.insn_cnt = sizeof code / sizeof code[0];
+    program.license = (uintptr_t) "";
+    return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &program, sizeof program); /* closes with exec, always */
+}
+
+int tun_steer_by_destination(int fd)
+{
+    int program = load_steering();
+    if (program < 0)
+        return -errno;
+    int failed = ioctl(fd, TUNSETSTEERINGEBPF, &program) < 0 ? -errno : 0;
+    close(program); /* the device holds it */
+    return failed;
 }
 
 ssize_t tun_read(const struct tun_queue *queue, struct span buffer)

@@ -20,6 +20,11 @@ struct tun_queue {
  * setting is the whole device's. A descriptor that is no TUN device (a socket in tests) has no headers. 0 or negative errno. */
 int tun_prepare(struct tun_queue *queue, int fd, bool offload);
 
+/* Let the kernel choose the queue of a packet by its destination: what one client gets then comes by one queue, in order. Left to
+ * itself, it gives a flow to the queue that the other direction was last written to, past what still waits in the one before. By any
+ * queue, for the whole device. 0 or negative errno; -EPERM without CAP_BPF. */
+int tun_steer_by_destination(int fd);
+
 /* One frame into `buffer`. Its size; 0 when there is none now; negative errno when the device is gone. */
 ssize_t tun_read(const struct tun_queue *queue, struct span buffer);
 /* One frame. 0, or negative errno: nothing was written. */

@@ -121,6 +121,10 @@ def test_a_device_that_takes_no_more_says_so_and_nobody_waits(pair: tuple[Queue,
     assert queue.write(b"again") == 0
 
 
+def test_what_is_no_device_cannot_be_steered(pair: tuple[Queue, socket.socket]) -> None:
+    assert CORE.tun_steer_by_destination(pair[0].fd) == -errno.ENOTTY
+
+
 def test_a_descriptor_that_is_not_open_is_refused() -> None:
     assert CORE.tun_prepare(ctypes.byref(Queue()), -1, True) == -errno.EBADF
 
@@ -214,6 +218,31 @@ def open_queue() -> QueueFile:
     queue = QueueFile()
     fcntl.ioctl(queue, tunsetiff, struct.pack("=16sH22x", b"many", tun | no_pi | multi_queue | headers))
     return queue
+
+
+@in_new_namespace
+def test_what_one_destination_gets_comes_by_one_queue_whichever_its_answers_went_into() -> None:
+    with ExitStack() as stack:
+        queues = [prepare(stack.enter_context(closing(open_queue())).fileno()) for _ in range(3)]
+        target = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        ip("address add 192.0.2.1/24 dev many")
+        ip("link set many up")
+        target.bind(("192.0.2.1", 7))
+        assert CORE.tun_steer_by_destination(queues[0].fd) == 0
+        for answered in queues:
+            assert answered.write(PLAIN, udp_packet(b"in")) == 0
+            assert target.recv(100) == b"in"
+            target.sendto(b"out", ("192.0.2.9", 9))
+            target.sendto(b"out", ("192.0.2.10", 9))
+            came = [
+                (frame[HEADER_SIZE + 19], number) for number, queue in enumerate(queues) for frame in datagrams(queue)
+            ]
+            assert sorted(came) == [(9, 0xC0000209 % 3), (10, 0xC000020A % 3)]
+
+
+def datagrams(queue: Queue) -> Iterator[bytes]:
+    """Frames without those that the kernel sends into every device."""
+    return (frame for frame in queue.frames() if frame[HEADER_SIZE + 9] == socket.IPPROTO_UDP)
 
 
 @in_new_namespace
