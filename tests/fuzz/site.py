@@ -14,13 +14,12 @@ from gateway.endpoint_settings import Terms
 from policy.spec import ControlChannelProtection, HandshakeLimits
 from tests.unit.gateway.world import RecordingLog, make_spec, pki
 from tests.unit.tunnel.knocking import SERVER_KEY, TLS_AUTH_KEY, TLS_CRYPT_KEY
+from tests.unit.tunnel.plane_suite.conftest import open_plane
 from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, inner, settings, socket_device
 from tunnel.client import ClientConfig, ClientConnection
 from tunnel.control_wrap import TlsCryptWrap
 from tunnel.data_channel import sealing_key
 from tunnel.events import Established, KeyDerived
-from tunnel.pyplane import PythonDataPlane
-from tunnel.tun import TunDevice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,11 +44,11 @@ def spec_with_every_protection(handshake: HandshakeLimits) -> EndpointSpec:
 class Site:
     """An endpoint behind loopback sockets, and a clock that can be moved on."""
 
-    def __init__(self, handshake: HandshakeLimits | None = None) -> None:
+    def __init__(self, handshake: HandshakeLimits | None = None, *, plane: str = "python", workers: int = 1) -> None:
         self.spec = spec_with_every_protection(handshake or HandshakeLimits())
         plane_end, self.tun = socket_device()
-        chosen = settings(network=self.spec.client_cidr_block, gateway=self.spec.gateway_address)
-        self.plane = PythonDataPlane.open(chosen, open_device=lambda name, **_: TunDevice(name, 0, plane_end))
+        network, gateway = self.spec.client_cidr_block, self.spec.gateway_address
+        self.plane = open_plane(plane, settings(network=network, gateway=gateway, workers=workers), plane_end)
         self.log = RecordingLog()
         self.skipped_s = 0.0
         self.endpoint = Endpoint(Terms.of(self.spec), self.plane, self.log, node="gw1", now=self.now)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import random
 import socket
+from contextlib import closing
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from tests.fuzz.site import Site, connect_and_send
 from tests.unit.tunnel.knocking import Client, client
+from tests.unit.tunnel.plane_suite.rig import DEADLINE_S
 from tunnel.data_channel import sealing_key
 from tunnel.data_keys import Cipher, DataKey, split_key_block
 from tunnel.front_door import Protection
+from tunnel.plane import Drop
+from tunnel.pyplane import PythonDataPlane
 from tunnel.stream_framing import frame
 from tunnel.wire import MAX_CONTROL_PACKET, Opcode
 
@@ -31,6 +36,9 @@ KINDS = 5_000
 GROWTH_OCTETS = 8 << 20
 """Over a million datagrams: to keep just one small object of each would take six times that."""
 WINDOW_S = 10
+STRANGERS = 200
+BURST = 500
+"""Datagrams through the sockets between two turns of everything else."""
 
 
 def hostile_packets(dice: random.Random) -> list[bytes]:
@@ -82,6 +90,7 @@ async def test_a_million_hostile_datagrams_cost_no_memory_and_hold_up_nobody() -
     packets = hostile_packets(dice)
     site = Site()
     async with site.running():
+        assert isinstance(site.plane, PythonDataPlane)
         take, flush = site.plane._ingress.from_udp, site.plane._egress.flush
         resident = []
         for _ in range(FLOOD // BATCH):
@@ -100,10 +109,71 @@ async def test_a_million_hostile_datagrams_cost_no_memory_and_hold_up_nobody() -
         assert (await connect_and_send(site))[16:20] == bytes([10, 20, 0, 9])
 
 
-async def test_a_flood_through_the_sockets_holds_up_nobody() -> None:
+class Strangers:
+    """Sockets all over loopback, that send without waiting for anything."""
+
+    def __init__(self, dice: random.Random, port: int) -> None:
+        self._dice = dice
+        self._port = port
+        self._socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(STRANGERS)]
+        for sock in self._socks:
+            sock.bind((str(IPv4Address(dice.randrange(0x7F010000, 0x7FFFFFFF))), 0))
+            sock.connect(("127.0.0.1", port))
+
+    def close(self) -> None:
+        for sock in self._socks:
+            sock.close()
+
+    def send(self, packets: list[bytes], count: int) -> None:
+        for sock, packet in zip(
+            self._dice.choices(self._socks, k=count), self._dice.choices(packets, k=count), strict=True
+        ):
+            sock.send(packet)
+
+    def found_no_room(self) -> int:
+        """Datagrams for which the sockets of the plane had none."""
+        lines = (line.split() for line in Path("/proc/net/udp").read_text().splitlines())
+        return sum(
+            int(line[-1]) for line in lines if line[1].endswith(f":{self._port:04X}") and line[2] == "00000000:0000"
+        )
+
+
+@pytest.mark.native
+async def test_a_million_hostile_datagrams_through_the_sockets_cost_no_memory_and_move_only_counters() -> None:
+    dice = random.Random(9)
+    packets = [packet for packet in hostile_packets(dice) if packet]
+    site = Site(plane="native", workers=3)
+    async with site.running():
+        with closing(Strangers(dice, site.plane.port)) as strangers:
+
+            def accounted() -> int:
+                return site.counted + site.plane.facts().lost_control_packets + strangers.found_no_room()
+
+            resident = []
+            for _ in range(FLOOD // BATCH):
+                for _ in range(BATCH // BURST):
+                    strangers.send(packets, BURST)
+                    await trio.lowlevel.checkpoint()
+                site.skipped_s += 1
+                resident.append(resident_octets())
+            windows = FLOOD // BATCH // WINDOW_S + 1
+            answered = 2 * windows * site.spec.handshake.max_stateless_replies
+            with trio.fail_after(DEADLINE_S):
+                while accounted() < FLOOD - answered:  # noqa: ASYNC110 - a plane has no event for its counters
+                    await trio.sleep(0.01)
+            assert accounted() <= FLOOD
+        assert resident[-1] - resident[FLOOD // BATCH // 2] < GROWTH_OCTETS
+        site.assert_untouched()
+        assert site.plane.drops()[Drop.UNKNOWN_PEER] > FLOOD // 100
+        site.skipped_s += WINDOW_S
+        assert (await connect_and_send(site))[16:20] == bytes([10, 20, 0, 9])
+
+
+@pytest.mark.parametrize("plane", ["python", pytest.param("native", marks=pytest.mark.native)])
+async def test_a_flood_through_the_sockets_holds_up_nobody(plane: str) -> None:
     dice = random.Random(8)
     packets = [packet for packet in hostile_packets(dice) if packet]
-    site = Site()
+    site = Site(plane=plane)
     async with site.running():
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for packet in packets:
