@@ -5,6 +5,8 @@
  */
 #include "worker.h"
 
+#define PEERS_AT_ONCE 256 /* then packets get their turn: all may have to be pinged */
+
 static bool tell(struct worker *worker, enum event_kind kind, const struct peer *peer)
 {
     struct event event = {.kind = kind, .peer_id = event_name(peer)};
@@ -37,15 +39,21 @@ static void look_after(struct worker *worker, struct peer *peer)
         peer->idle_reported = tell(worker, EVENT_IDLE, peer);
 }
 
-static void look_after_peers(struct worker *worker)
+/* Some of them, from where it stopped before; true at the end. */
+static bool look_after_peers(struct worker *worker)
 {
     unsigned workers = worker->plane->settings.workers;
-    struct peer *peer = peer_from(worker->plane->peers, 0);
-    while (peer) {
+    for (unsigned i = 0; i < PEERS_AT_ONCE; i++) {
+        struct peer *peer = peer_from(worker->plane->peers, worker->tick_at);
+        if (!peer) {
+            worker->tick_at = 0;
+            return true;
+        }
+        worker->tick_at = peer->id + 1;
         if (peer->id % workers == worker->index)
             look_after(worker, peer);
-        peer = peer_from(worker->plane->peers, peer->id + 1);
     }
+    return false;
 }
 
 /* By this worker, under its `streams_mutex`. */
@@ -80,8 +88,10 @@ static void look_after_streams(struct worker *worker)
     pthread_mutex_unlock(&worker->streams_mutex);
 }
 
-void timers_tick(struct worker *worker)
+bool timers_tick(struct worker *worker)
 {
-    look_after_peers(worker);
+    if (!look_after_peers(worker))
+        return false;
     look_after_streams(worker);
+    return true;
 }

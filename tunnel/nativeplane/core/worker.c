@@ -159,11 +159,14 @@ static void serve_streams(struct worker *worker)
     worker->pace.has_more |= count == MOST_STREAMS;
 }
 
+/* Until a tick is over, which may take several turns, the timer stays readable. */
 static void tick(struct worker *worker)
 {
     uint64_t ticks;
-    if (read(worker->timer, &ticks, sizeof ticks) == sizeof ticks)
-        timers_tick(worker);
+    if (!timers_tick(worker))
+        worker->pace.has_more = true;
+    else if (read(worker->timer, &ticks, sizeof ticks) < 0)
+        return; /* cannot be: it was readable, and nobody else reads it */
 }
 
 /* False when the thread shall end. */

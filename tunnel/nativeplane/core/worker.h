@@ -54,6 +54,7 @@ struct worker {
     bool reads_tun;          /* nobody else reads that queue */
     int epoll, timer;
     int streams_epoll;       /* of the streams that it reads, and in `epoll` itself: however many talk, they are one among the others */
+    uint32_t tick_at;        /* the peer id at which a tick that is not over goes on */
     uint64_t now;            /* ms of CLOCK_MONOTONIC, when the batch began */
     struct pace pace;
 
@@ -119,7 +120,7 @@ void egress_flush(struct worker *worker);
 void egress_ping(struct worker *worker, struct peer *peer);
 
 /* timers.c */
-void timers_tick(struct worker *worker);
+bool timers_tick(struct worker *worker); /* false: there is more to do, in the next turn */
 void end_stream(struct worker *worker, struct stream *stream);
 
 static inline void drop_packets(struct worker *worker, struct peer *peer, enum drop cause, unsigned packets)
