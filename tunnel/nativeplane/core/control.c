@@ -222,7 +222,6 @@ int plane_install_key(struct plane *plane, uint32_t id, struct key_settings *set
     if (failed)
         return failed;
     replace_key(plane, peer, settings->key_id, key);
-    atomic_fetch_and_explicit(&peer->worn_reported, (uint8_t)~(1u << settings->key_id), memory_order_relaxed);
     return 0;
 }
 

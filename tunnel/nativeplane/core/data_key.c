@@ -64,6 +64,7 @@ struct data_key {
     _Alignas(CACHE_LINE) _Atomic uint64_t opened_octets;
     _Atomic uint64_t failures;
     struct replay_window replay;
+    _Atomic bool wear_told; /* by whoever tells */
 
     _Alignas(CACHE_LINE) struct lane lanes[]; /* touched by one thread alone, unless it is shared and nobody changes it */
 };
@@ -267,6 +268,16 @@ bool is_worn(const struct data_key *key, const struct wear_limits *limits)
                       atomic_load_explicit(&key->sealed_octets, memory_order_relaxed)) ||
            is_reached(limits, key->cipher, atomic_load_explicit(&key->replay.greatest, memory_order_relaxed),
                       atomic_load_explicit(&key->opened_octets, memory_order_relaxed));
+}
+
+bool is_wear_told(const struct data_key *key)
+{
+    return atomic_load_explicit(&key->wear_told, memory_order_relaxed);
+}
+
+void note_wear_told(struct data_key *key)
+{
+    atomic_store_explicit(&key->wear_told, true, memory_order_relaxed);
 }
 
 void data_key_progress(struct data_key *key, struct key_progress *progress)

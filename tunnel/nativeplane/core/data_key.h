@@ -80,6 +80,10 @@ enum opened open_untrusted(struct data_key *key, unsigned worker, struct span pa
 /* Whether either direction is worn (tunnel/data_channel.py, `WearLimits.reached`). */
 bool is_worn(const struct data_key *key, const struct wear_limits *limits);
 
+/* Whether control was told of it: the key's own, so that nobody takes what was said of a key for said of the one in its place. */
+bool is_wear_told(const struct data_key *key);
+void note_wear_told(struct data_key *key);
+
 /* Where the key stands now. Exact when no worker uses it. */
 void data_key_progress(struct data_key *key, struct key_progress *progress);
 

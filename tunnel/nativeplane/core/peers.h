@@ -59,7 +59,6 @@ struct peer {
     /* Written by workers. Times in ms of CLOCK_MONOTONIC. */
     _Atomic uint64_t last_heard;
     _Atomic uint32_t moves;        /* changes of address since the last tick */
-    _Atomic uint8_t worn_reported; /* a bit for each key id; control clears it with a new key */
     bool idle_reported;            /* of the worker that keeps this peer's time, alone */
     struct traffic traffic;
     _Atomic uint64_t last_sent;

@@ -17,12 +17,8 @@ static bool tell(struct worker *worker, enum event_kind kind, const struct peer 
 static void report_worn(struct worker *worker, struct peer *peer)
 {
     struct data_key *key = atomic_load_explicit(&peer->sending, memory_order_acquire);
-    if (!key)
-        return;
-    uint8_t bit = (uint8_t)(1u << data_key_id(key));
-    bool reported = atomic_load_explicit(&peer->worn_reported, memory_order_relaxed) & bit;
-    if (!reported && is_worn(key, &worker->plane->settings.wear) && tell(worker, EVENT_WORN, peer))
-        atomic_fetch_or_explicit(&peer->worn_reported, bit, memory_order_relaxed);
+    if (key && !is_wear_told(key) && is_worn(key, &worker->plane->settings.wear) && tell(worker, EVENT_WORN, peer))
+        note_wear_told(key);
 }
 
 static void look_after(struct worker *worker, struct peer *peer)
