@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define MOST_READY 5      /* what a worker waits for */
-#define MOST_STREAMS 16   /* of those that are ready, in one turn */
+#define MOST_STREAMS 8    /* of those that are ready, in one turn: at worst 2 ms, of frames of one octet */
 #define TICK_S 1
 #define WINDOW_NS 1000000u
 /* As long as it takes for so many packets to come, but no longer than a bulk transfer's latency can bear. */
