@@ -80,6 +80,9 @@ static void join_workers(struct plane *plane, unsigned count)
 
 int plane_start(struct plane *plane)
 {
+    if (plane->was_started)
+        return -EALREADY;
+    plane->was_started = true;
     sigset_t all, before;
     int failed = 0;
     unsigned started = 0;

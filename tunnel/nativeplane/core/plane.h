@@ -31,7 +31,7 @@ struct plane;
 /* Takes descriptors that stay the caller's: `udp` one per worker, all in one reuseport group, or NULL without UDP; `tun` one queue per
  * worker, or fewer: then the workers without one write to the first. `wake` is an eventfd. 0 or negative errno. */
 int plane_new(const struct plane_settings *settings, const int *udp, const int *tun, unsigned tun_count, int wake, struct plane **plane);
-/* Start the workers. 0 or negative errno: then none runs. */
+/* Start the workers, once. 0 or negative errno: then none runs that did not run before. */
 int plane_start(struct plane *plane);
 /* Stop and join the workers. Idempotent. Nothing is sent or received any more; control may still ask and export. */
 void plane_stop(struct plane *plane);

@@ -85,7 +85,7 @@ struct plane {
     unsigned tun_count;
     bool has_udp;
     int stop; /* an eventfd that becomes readable when the workers shall stop */
-    bool running;
+    bool was_started, running;
     struct peer_table *peers;
     struct reclaim *reclaim;
     struct udp_socket udp[MOST_WORKERS];

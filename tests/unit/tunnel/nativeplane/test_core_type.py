@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +229,21 @@ def test_stopping_is_harmless_at_any_time(plane: _core.Plane) -> None:
     plane.stop()
     plane.stop()
     assert plane.take_events(10) == []
+
+
+def threads() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/task").iterdir()}
+
+
+def test_a_plane_is_started_once(plane: _core.Plane) -> None:
+    plane.start()
+    before = threads()
+    with pytest.raises(OSError, match="cannot be started: Operation already in progress"):
+        plane.start()
+    assert threads() == before
+    plane.stop()
+    with pytest.raises(OSError, match="cannot be started"):
+        plane.start()
 
 
 STREAMS = 300
