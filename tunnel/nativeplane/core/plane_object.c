@@ -41,11 +41,11 @@ static PyObject *plane_make(PyTypeObject *type, PyObject *arguments, PyObject *k
     if (udp.count && udp.count != settings.workers)
         return PyErr_Format(PyExc_ValueError, "%u workers take as many UDP sockets, or none, not %u", settings.workers,
                             udp.count);
-    struct plane *plane;
-    int failed = plane_new(&settings, udp.count ? udp.fd : NULL, tun.fd, tun.count, wake, &plane);
-    if (failed == -EINVAL)
+    if (settings.workers < 1 || settings.workers > MOST_WORKERS || tun.count < 1 || tun.count > settings.workers)
         return PyErr_Format(PyExc_ValueError, "a plane has 1 to %d workers, and a queue of the device for each, or fewer",
                             MOST_WORKERS);
+    struct plane *plane;
+    int failed = plane_new(&settings, udp.count ? udp.fd : NULL, tun.fd, tun.count, wake, &plane);
     if (failed)
         return refuse(failed, "the native data plane cannot be set up");
     struct plane_object *object = PyObject_New(struct plane_object, type);

@@ -231,6 +231,17 @@ def test_stopping_is_harmless_at_any_time(plane: _core.Plane) -> None:
     assert plane.take_events(10) == []
 
 
+def test_what_the_kernel_refuses_is_not_taken_for_a_mistake_of_the_caller(arguments: dict[str, Any]) -> None:
+    from tunnel.nativeplane import _core
+
+    with ExitStack() as stack:
+        udp = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
+        for sock in udp:
+            sock.bind(("127.0.0.1", 0))  # no group: two ports
+        with pytest.raises(OSError, match="cannot be set up: Invalid argument"):
+            _core.Plane(**arguments | {"workers": 2, "udp": [sock.fileno() for sock in udp]})
+
+
 def threads() -> set[str]:
     return {entry.name for entry in Path("/proc/self/task").iterdir()}
 
