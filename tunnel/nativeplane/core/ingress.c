@@ -114,9 +114,10 @@ int write_to_tun(void *context, struct peer *peer, const struct iovec *pieces, i
 
 static bool move_peer(struct worker *worker, struct peer *peer, const struct path *old, const struct path *new)
 {
-    uint32_t moves = atomic_fetch_add_explicit(&peer->moves, 1, memory_order_relaxed);
+    uint32_t moves = atomic_load_explicit(&peer->moves, memory_order_relaxed);
     if (moves >= MOST_MOVES || !peer_move(worker->plane->peers, peer, new))
         return false;
+    atomic_fetch_add_explicit(&peer->moves, 1, memory_order_relaxed);
     struct event event = {.kind = EVENT_FLOATED, .peer_id = event_name(peer), .path = *new};
     if (events_push(worker->events, &event))
         return true;

@@ -99,6 +99,13 @@ async def test_nobody_moves_to_an_address_that_is_another_clients(rig: Rig) -> N
     assert await one.receive() == inner(TARGET, one.inside)
 
 
+async def test_moves_that_were_refused_do_not_keep_a_client_from_moving(rig: Rig) -> None:
+    client, other, elsewhere = await rig.udp_client(), await rig.udp_client(), await rig.udp_stranger()
+    await rig.expect_drops(other, [client.packet(TARGET) for _ in range(10)], FLOAT_REFUSED=10)
+    await elsewhere.send(client.packet(TARGET))
+    assert await rig.from_tun() == inner(client.inside, TARGET)
+
+
 async def test_moves_to_and_fro_are_bounded(rig: Rig) -> None:
     client = await rig.udp_client()
     places = [await rig.udp_stranger() for _ in range(2)]
