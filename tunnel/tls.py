@@ -13,6 +13,7 @@ import contextlib
 import functools
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
@@ -277,7 +278,7 @@ def _use_credentials(context: SSL.Context, certificate_chain: bytes, private_key
         key = load_pem_private_key(private_key, password=None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # cryptography's union is wider than TLS keys
         context.check_privatekey()
-    except (SSL.Error, ValueError, TypeError) as error:
+    except (SSL.Error, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise TlsConfigError(f"The certificate and its key cannot be used for TLS: {_describe(error)}.") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import gc
@@ -218,17 +219,27 @@ def test_no_common_version_has_a_reason_of_its_own() -> None:
     assert refused.reason is CloseReason.NO_COMMON_TLS
 
 
+def of_unknown_type(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A key whose algorithm has a number that nobody has given to any."""
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    known, unknown = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f")
+    return b"-----BEGIN PRIVATE KEY-----\n%b-----END PRIVATE KEY-----\n" % base64.encodebytes(
+        der.replace(known, unknown)
+    )
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"certificate_chain": b"nonsense"},
         {"private_key": b"nonsense"},
         {"private_key": CLIENT.key_pem},
+        {"private_key": of_unknown_type(SERVER.key)},
         {"client_ca": b"nonsense"},
         {"crl": b"nonsense"},
         {"crl": b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"},
     ],
-    ids=["certificate", "key", "another key", "ca", "no crl", "broken crl"],
+    ids=["certificate", "key", "another key", "key of unknown type", "ca", "no crl", "broken crl"],
 )
 def test_material_that_openssl_refuses_is_a_config_error(changes: dict[str, bytes]) -> None:
     material = {"certificate_chain": SERVER.pem, "private_key": SERVER.key_pem, "client_ca": CA.pem, "crl": None}
