@@ -45,6 +45,7 @@ class OneEndpoint:
         world = World()
         world.connect()
         self.endpoints = (world.endpoint,)
+        self.down: Mapping[str, str] = {}
 
 
 async def never_reload() -> tuple[str, ...]:
