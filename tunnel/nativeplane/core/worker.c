@@ -9,6 +9,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -21,6 +22,7 @@
 #define MOST_READY 5      /* what a worker waits for */
 #define MOST_STREAMS 8    /* of those that are ready, in one turn: at worst 2 ms, of frames of one octet */
 #define TICK_S 1
+#define RETRY_MS 10
 #define WINDOW_NS 1000000u
 /* As long as it takes for so many packets to come, but no longer than a bulk transfer's latency can bear. */
 #define WORTH_WAITING_FOR 32
@@ -180,16 +182,20 @@ static bool serve(struct worker *worker, const struct epoll_event *ready)
     } else if (what == worker->udp) {
         ingress_datagrams(worker);
     } else if (what == worker->tun) {
-        int failed = egress_frames(worker);
-        if (failed) {
-            struct event event = {.kind = EVENT_FAILED, .peer_id = (uint32_t)-failed};
-            events_push(worker->events, &event);
-            return false;
-        }
+        worker->failed = egress_frames(worker);
     } else {
         serve_streams(worker);
     }
-    return true;
+    return !worker->failed;
+}
+
+/* By a worker that holds nothing any more: while the ring is full, control may be waiting for that. */
+static void tell_failed(struct worker *worker)
+{
+    struct event event = {.kind = EVENT_FAILED, .peer_id = (uint32_t)-worker->failed};
+    struct pollfd stop = {.fd = worker->plane->stop, .events = POLLIN};
+    while (!events_push(worker->events, &event) && poll(&stop, 1, RETRY_MS) == 0)
+        continue;
 }
 
 static void measure_pace(struct pace *pace, uint64_t now_ns)
@@ -228,5 +234,7 @@ void *worker_run(void *argument)
         measure_pace(&worker->pace, now);
         pause_between_turns(&worker->pace);
     }
+    if (worker->failed)
+        tell_failed(worker);
     return NULL;
 }

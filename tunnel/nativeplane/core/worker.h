@@ -57,6 +57,7 @@ struct worker {
     uint32_t tick_at;        /* the peer id at which a tick that is not over goes on */
     uint64_t now;            /* ms of CLOCK_MONOTONIC, when the batch began */
     struct pace pace;
+    int failed;              /* negative errno of a device that is gone */
 
     struct udp_receiver *receiver;
     unsigned most_messages;  /* of the next receive: fewer when they are joined ones */

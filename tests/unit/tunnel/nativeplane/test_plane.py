@@ -9,7 +9,7 @@ import select
 import socket
 import termios
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import trio
 
 from tests.unit.tunnel.plane_suite.conftest import open_plane
 from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, Events, Rig, peer, settings, socket_device
+from tunnel.inner_packet import OCC_EXIT
 from tunnel.plane import Transport
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.native
 
 CYCLES = 1000
 FLOOD = 1000
+REPORTS = (1 << 20) // 64
+"""For how many there is room, of the smallest."""
 TARGET = "192.0.2.1"
 
 
@@ -157,3 +160,28 @@ async def test_a_flood_that_one_worker_meets_does_not_hold_back_what_the_others_
     packets = [packet for _, packet in rig.events.of("control")]
     assert packets.index(b"\x38quiet") < plane.facts().workers
     rig.close()
+
+
+async def test_a_device_that_is_gone_is_told_however_much_there_is_to_tell_before() -> None:
+    near, far = socket_device()
+    plane = open_native(near, transports=frozenset({Transport.UDP}))
+
+    async def flood_and_go(rig: Rig) -> None:
+        client = await rig.udp_client()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(REPORTS + 1):
+                sock.sendto(client.seal(OCC_EXIT), client.address)
+        # Again nobody hears of anything meanwhile.
+        while not all(map(is_empty, plane._udp)):  # type: ignore[arg-type]
+            time.sleep(0.001)  # noqa: ASYNC251
+        far.close()
+        time.sleep(0.1)  # noqa: ASYNC251 - the worker meets the full ring
+        await trio.sleep(DEADLINE_S)
+
+    sentence = "the TUN device portway%d was taken away"
+    gone = pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(OSError, match=sentence)))
+    with closing(Rig(plane, plane.port, far)) as rig, gone:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(rig.run)
+            await flood_and_go(rig)
+            nursery.cancel_scope.cancel()
