@@ -55,6 +55,7 @@ int plane_new(const struct plane_settings *settings, const int *udp, const int *
     struct plane *plane = calloc(1, sizeof *plane);
     if (!plane)
         return -ENOMEM;
+    plane->process = getpid();
     plane->settings = *settings;
     plane->tun_count = tun_count;
     plane->has_udp = udp != NULL;
@@ -100,8 +101,16 @@ int plane_start(struct plane *plane)
     return -failed;
 }
 
+/* A forked child has a copy without threads, of descriptors that are shared: whatever it did, it would do to its parent. */
+static bool is_copy(const struct plane *plane)
+{
+    return plane->process != getpid();
+}
+
 void plane_stop(struct plane *plane)
 {
+    if (is_copy(plane))
+        return;
     if (plane->running)
         join_workers(plane, plane->settings.workers);
     plane->running = false;
@@ -109,7 +118,7 @@ void plane_stop(struct plane *plane)
 
 void plane_free(struct plane *plane)
 {
-    if (!plane)
+    if (!plane || is_copy(plane))
         return;
     plane_stop(plane);
     release_all_access(plane);

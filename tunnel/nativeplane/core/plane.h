@@ -35,7 +35,7 @@ int plane_new(const struct plane_settings *settings, const int *udp, const int *
 int plane_start(struct plane *plane);
 /* Stop and join the workers. Idempotent. Nothing is sent or received any more; control may still ask and export. */
 void plane_stop(struct plane *plane);
-/* Streams still open are closed. */
+/* Streams still open are closed. In a forked child, this and the former do nothing. */
 void plane_free(struct plane *plane);
 
 struct peer_settings {

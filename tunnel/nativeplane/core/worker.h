@@ -83,6 +83,7 @@ struct worker {
 /* What all threads of a plane share. */
 struct plane {
     struct plane_settings settings;
+    pid_t process; /* that made it */
     unsigned tun_count;
     bool has_udp;
     int stop; /* an eventfd that becomes readable when the workers shall stop */

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.tunnel.plane_suite.rig import socket_device
+from tests.unit.tunnel.plane_suite.rig import DEADLINE_S, socket_device
 from tunnel.data_keys import Cipher
 from tunnel.plane import Drop
 from tunnel.stream_framing import frame
@@ -255,6 +257,28 @@ def test_a_plane_is_started_once(plane: _core.Plane) -> None:
     plane.stop()
     with pytest.raises(OSError, match="cannot be started"):
         plane.start()
+
+
+def test_a_forked_child_that_drops_its_copy_leaves_the_plane_running(arguments: dict[str, Any]) -> None:
+    from tunnel.nativeplane import _core
+
+    plane = _core.Plane(**arguments)
+    plane.start()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs:
+        plane.add_stream(ours.detach(), (bytes(16), 0, bytes(16), 0, 1))
+        child = os.fork()
+        if child == 0:
+            signal.alarm(DEADLINE_S)
+            plane.stop()
+            del plane
+            os._exit(0)
+        assert os.waitpid(child, 0) == (child, 0)
+        theirs.send(frame(b"\x38still there"))
+        assert select.select([arguments["wake"]], [], [], DEADLINE_S)[0]
+        assert [packet for _, _, _, packet in plane.take_events(1)] == [b"\x38still there"]
+        plane.stop()
 
 
 STREAMS = 300
