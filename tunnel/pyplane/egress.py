@@ -117,7 +117,6 @@ class Egress:
             return 0
         if peer.source is not None and self._udp is not None:
             return self._udp.send(sealed, peer.source)
-        if peer.stream is not None:
-            peer.stream.send(sealed)
+        if peer.stream is not None and peer.stream.send(sealed):
             return 0
         return len(sealed)

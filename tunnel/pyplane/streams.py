@@ -97,12 +97,15 @@ class Stream:
         if not self._closing and self._scope.deadline != math.inf:
             self._scope.deadline = math.inf
 
-    def send(self, packets: Sequence[bytes]) -> None:
-        """Send packets as frames; `is_full` afterwards says whether to go on. Nothing once it is closed."""
+    def send(self, packets: Sequence[bytes]) -> bool:
+        """Send packets as frames; `is_full` says whether to go on. False, and nothing sent, once it is being closed."""
+        if self._closing or self._sock.fileno() < 0:
+            return False
         parts: list[bytes] = []
         for packet in packets:
             parts += (len(packet).to_bytes(2, "big"), packet)
         self._write(b"".join(parts))
+        return True
 
     def send_control(self, packets: Sequence[bytes]) -> None:
         """The same for packets that may not be dropped: a client that lets too many of them wait is cut off."""
@@ -124,8 +127,6 @@ class Stream:
         self._scope.cancel()
 
     def _write(self, data: bytes) -> None:
-        if self._closing or self._sock.fileno() < 0:
-            return
         if self._backlog:
             self._queue(memoryview(data))
             return

@@ -39,6 +39,11 @@ static void count_traffic(struct run *run)
     run->traffic_packets = run->traffic_octets = 0;
 }
 
+static bool is_full(struct stream *stream)
+{
+    return stream && atomic_load_explicit(&stream->is_full, memory_order_relaxed);
+}
+
 static void run_send(struct run *run)
 {
     if (!run->count)
@@ -50,7 +55,7 @@ static void run_send(struct run *run)
         if (run->stream)
             refused = stream_send_data(run->stream, packets, run->segment, run->count);
         if (refused)
-            drop_packets(run->worker, run->peer, run->stream ? DROP_BACKLOG : DROP_SEND_FAILED, refused);
+            drop_packets(run->worker, run->peer, is_full(run->stream) ? DROP_BACKLOG : DROP_SEND_FAILED, refused);
     } else {
         unsigned refused = run->count;
         if (run->worker->udp)
@@ -91,7 +96,7 @@ static void send_frame(struct run *run, const struct outgoing *outgoing)
         return;
     }
     while (cut_next(&cutter, &packet)) {
-        if (run->stream && atomic_load_explicit(&run->stream->is_full, memory_order_relaxed)) {
+        if (is_full(run->stream)) {
             drop_packets(run->worker, run->peer, DROP_BACKLOG, 1);
             continue;
         }
@@ -162,8 +167,7 @@ void egress_ping(struct worker *worker, struct peer *peer)
     memcpy(ping, PING, sizeof ping);
     pthread_mutex_lock(&peer->sending_mutex);
     struct run run = run_begin(worker, peer);
-    bool is_full = run.stream && atomic_load_explicit(&run.stream->is_full, memory_order_relaxed);
-    if (run.key && !is_full && run_add(&run, span_of(ping, sizeof ping)))
+    if (run.key && !is_full(run.stream) && run_add(&run, span_of(ping, sizeof ping)))
         run_end(&run);
     pthread_mutex_unlock(&peer->sending_mutex);
 }

@@ -117,6 +117,14 @@ async def test_a_stream_that_its_client_closes_is_reported(rig: Rig) -> None:
     rig.plane.remove_peer(client.peer_id)
 
 
+async def test_data_for_a_stream_that_is_being_closed_is_counted_as_lost(rig: Rig) -> None:
+    client = await rig.tcp_client()
+    (path,) = rig.events.of("opened")[0]
+    rig.plane.close_stream(path)
+    await rig.to_tun(inner(TARGET, client.inside))
+    await rig.until(lambda: rig.plane.traffic(client.peer_id).drops == {Drop.SEND_FAILED: 1})
+
+
 async def test_closing_delivers_what_was_sent_before(rig: Rig) -> None:
     client, path = await rig.tcp_stranger()
     packets = [bytes([number]) * 1000 for number in range(200)]
