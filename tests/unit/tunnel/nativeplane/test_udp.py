@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.tunnel.namespaced import in_new_namespace, ip
 from tests.unit.tunnel.nativeplane.paths import NOWHERE, Path, octets_of
-from tests.unit.tunnel.nativeplane.udp_socket import MOST_MESSAGES, UdpSocket, open_udp
+from tests.unit.tunnel.nativeplane.udp_socket import DEADLINE_S, MOST_MESSAGES, UdpSocket, open_udp
 from tunnel.udp_offload import SOL_UDP, UDP_GRO
 
 if TYPE_CHECKING:
@@ -251,9 +253,18 @@ def test_a_socket_cannot_reach_the_other_family(here: UdpSocket) -> None:
     assert here.send(Path.to("::1", here.port), run(20, 3)) == 3
 
 
+def wait_for_local_route(address: str) -> None:
+    """The kernel routes to a new IPv6 address of its own a moment after it has accepted it."""
+    command = ["ip", "-6", "route", "show", "table", "local", address]
+    end = time.monotonic() + DEADLINE_S
+    while not subprocess.run(command, capture_output=True, check=True).stdout:
+        assert time.monotonic() < end, f"no route to {address}"
+
+
 @in_new_namespace
 def test_a_link_local_client_is_answered_on_its_link() -> None:
     ip("address add fe80::1/64 dev lo nodad")
+    wait_for_local_route("fe80::1")
     with closing(open_udp("::")) as gateway, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
         loopback = socket.if_nametoindex("lo")
         client.bind(("fe80::1", 0, 0, loopback))
