@@ -99,7 +99,7 @@ def _goal_row(outcome: Outcome, found: Medians) -> list[str]:
 def _goal_value(goal: Goal, value: float) -> str:
     if goal.kind is not Kind.RATIO:
         return _plain(value, 2)
-    return f"1/{_plain(1 / value, 1)}" if not goal.at_least and 0 < value < 1 else f"{_plain(value, 2)}×"  # noqa: RUF001
+    return f"1/{_plain(1 / value, 2)}" if not goal.at_least and 0 < value < 1 else f"{_plain(value, 2)}×"  # noqa: RUF001
 
 
 def _plain(value: float, decimals: int) -> str:
