@@ -155,9 +155,11 @@ def _arrival(rig: Rig, direction: str, before: Usage, arrived: dict[str, Any], s
 def cost_of_packets(spent: Usage, arrived: Mapping[str, float], sent: Mapping[str, float]) -> Figures:
     """Rates, and CPU time for each packet that arrived, from what both ends of a flood have counted."""
     packets = arrived["packets"]
+    # What came in one batch came in no time: the sender's clock is as good then.
+    seconds = arrived["seconds"] or sent["seconds"]
     return {
-        "kpps": packets / arrived["seconds"] / 1e3,
-        "mbit_per_s": arrived["octets"] * 8 / arrived["seconds"] / 1e6,
+        "kpps": packets / seconds / 1e3,
+        "mbit_per_s": arrived["octets"] * 8 / seconds / 1e6,
         "us_per_packet": spent.cpu_s / packets * 1e6,
         "user_us_per_packet": spent.user_s / packets * 1e6,
         "system_us_per_packet": spent.system_s / packets * 1e6,
