@@ -254,10 +254,10 @@ def test_a_socket_cannot_reach_the_other_family(here: UdpSocket) -> None:
 
 
 def wait_for_local_route(address: str) -> None:
-    """The kernel routes to a new IPv6 address of its own a moment after it has accepted it."""
+    """The kernel makes that a moment after it has accepted the address, and the table with the first."""
     command = ["ip", "-6", "route", "show", "table", "local", address]
     end = time.monotonic() + DEADLINE_S
-    while not subprocess.run(command, capture_output=True, check=True).stdout:
+    while not subprocess.run(command, capture_output=True, check=False).stdout:
         assert time.monotonic() < end, f"no route to {address}"
 
 
