@@ -100,10 +100,19 @@ static bool is_over(const struct tally *tally)
     return now_ns() - tally->last > (tally->first ? tally->quiet : tally->patience);
 }
 
+struct collecting {
+    struct tally tally;
+    uint16_t port;
+};
+
+/* Answers to the hello, not what the host may have to say about earlier traffic. */
 static void count_payload(void *context, struct load_client *client, struct span payload)
 {
-    (void)client;
-    tally_add(context, 1, payload.size);
+    struct collecting *collecting = context;
+    bool ours = holds(payload, 0, IPV4_SIZE + UDP_SIZE) && load8(payload, 9) == IPPROTO_UDP &&
+                load32(payload, 16) == client->inside && load16(payload, IPV4_SIZE + 2) == collecting->port;
+    if (ours)
+        tally_add(&collecting->tally, 1, payload.size);
 }
 
 /* A first packet to the traffic's destination, so that what comes back belongs to a connection that the client began. */
@@ -126,17 +135,17 @@ static int say_hello(struct load_client *const *clients, size_t count, const str
 int load_collect(struct load_client *const *clients, size_t count, const struct load_traffic *hello, uint32_t quiet,
                  uint32_t patience, struct load_moved *moved)
 {
-    struct tally tally = tally_from(moved, quiet, patience);
+    struct collecting collecting = {tally_from(moved, quiet, patience), hello->port};
     int failure = are_sizes_sound(hello) ? say_hello(clients, count, hello) : -EINVAL;
     int watch = failure ? failure : watch_clients(clients, count);
     if (watch < 0)
         return watch;
     struct udp_receiver *receiver = udp_receiver_new();
-    while (receiver && !is_over(&tally)) {
+    while (receiver && !is_over(&collecting.tally)) {
         struct epoll_event ready[READY_AT_A_TIME];
         int found = epoll_wait(watch, ready, READY_AT_A_TIME, (int)quiet / 2);
         for (int i = 0; i < found; i++)
-            receive_payloads(ready[i].data.ptr, receiver, count_payload, &tally);
+            receive_payloads(ready[i].data.ptr, receiver, count_payload, &collecting);
     }
     close(watch);
     udp_receiver_free(receiver);

@@ -38,7 +38,7 @@ FLAGS = (
     *("-Wall", "-Wextra", "-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration"),
 )
 
-QUIET_MS = 500
+QUIET_MS = 1500
 """After so long without a packet, no more are to come."""
 PATIENCE_MS = 20_000
 
