@@ -68,7 +68,7 @@ root:
 
 # A stamp is made anew when what it is made of changes. pip knows `--group` since 25.1. What cannot be compiled now must
 # not be there from an earlier time.
-.venv/.runtime: pyproject.toml setup.py $(wildcard tunnel/nativeplane/core/*.[ch])
+.venv/.runtime: pyproject.toml setup.py $(wildcard tunnel/nativeplane/*/*.[ch])
 	@tools/system-packages venv
 	@tools/system-packages build || true
 	@echo "Making the virtual environment …"

@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-CORE = Path("tunnel/nativeplane/core")
+PLANE = Path("tunnel/nativeplane")
 
 
 class BuildExtension(build_ext):
@@ -19,7 +19,7 @@ class BuildExtension(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         """In a checkout, next to the sources."""
-        for old in CORE.parent.glob("*.so"):
+        for old in PLANE.glob("*.so"):
             old.unlink()
         super().copy_extensions_to_source()
 
@@ -28,8 +28,9 @@ setup(
     ext_modules=[
         Extension(
             "tunnel.nativeplane._core",
-            sources=sorted(map(str, CORE.glob("*.c"))),
-            depends=["setup.py", *sorted(map(str, CORE.glob("*.h")))],
+            sources=sorted(map(str, PLANE.glob("*/*.c"))),
+            include_dirs=[str(PLANE / "core")],
+            depends=["setup.py", *sorted(map(str, PLANE.glob("*/*.h")))],
             libraries=["crypto"],
             extra_compile_args=[
                 *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden"),

@@ -37,16 +37,12 @@ def seconds() -> int:
 
 def build(target: str, directory: Path) -> Path:
     """The driver and one target. Only the core is instrumented for coverage: what the driver itself does is no news."""
-    core = [path for path in sorted(CORE.glob("*.c")) if path.name not in PYTHON_GLUE]
+    core = sorted(CORE.glob("*.c"))
     objects = [compile_one(path, directory, "-fsanitize-coverage=trace-pc") for path in core]
     objects += [compile_one(SOURCES / name, directory) for name in ("driver.c", "rig.c", f"{target}.c")]
     binary = directory / target
     run("cc", *FLAGS, *SANITIZE, "-o", str(binary), *objects, "-lcrypto")
     return binary
-
-
-GLUE_HEADERS = ("Python.h", "convert.h", "objects.h")
-PYTHON_GLUE = {path.name for path in CORE.glob("*.c") if any(name in path.read_text() for name in GLUE_HEADERS)}
 
 
 def compile_one(source: Path, directory: Path, *flags: str) -> str:

@@ -4,7 +4,8 @@ plane.py                    the `DataPlane` itself: opening, running, ending, an
 peers.py access.py          peers, keys and tables in the core's terms; exporting and importing
 streams.py paths.py         accepting TCP streams; where clients are
 _core.pyi                   what the compiled extension offers
-core/                       the extension: C that knows no Python, but for module.c, plane_object.c and convert.c
+core/                       the plane itself, in C that knows no Python
+binding/                    the extension `_core`: the core in Python's terms, and every argument checked
 
 Importing this raises ImportError, with a sentence, where the extension was not built or does not fit these sources.
 """

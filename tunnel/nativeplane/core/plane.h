@@ -1,4 +1,4 @@
-/* One endpoint's native data plane: what control may ask of it. Knows no Python; module.c puts it into Python's terms.
+/* One endpoint's native data plane: what control may ask of it. Knows no Python; binding/ puts it into Python's terms.
  *
  * Control is one thread: nothing here may be called by two threads at once. No call waits, but for plane_stop, which waits for
  * the workers' last batch. Workers are threads of our own; they block all signals.

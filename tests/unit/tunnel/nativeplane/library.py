@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 CORE = Path(__file__).parents[4] / "tunnel" / "nativeplane" / "core"
+ALL_SOURCES = tuple(path.name for path in sorted(CORE.glob("*.c")))
 SANITIZERS = os.environ.get("PORTWAY_SANITIZE", "")
 """What to compile with, such as `address,undefined`; the runtime has to be preloaded then."""
 FLAGS = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.tunnel.nativeplane.library import program
-from tests.unit.tunnel.nativeplane.test_whole_plane import SOURCES, run
+from tests.unit.tunnel.nativeplane.library import ALL_SOURCES, program
+from tests.unit.tunnel.nativeplane.test_whole_plane import run
 
 DRIVER = str(Path(__file__).parents[3] / "native" / "ticking.c")
 
 
 def test_a_tick_over_many_peers_lets_packets_have_their_turn() -> None:
-    run(str(program(DRIVER, *SOURCES)))
+    run(str(program(DRIVER, *ALL_SOURCES)))

@@ -8,13 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.tunnel.nativeplane.library import CORE, SANITIZERS, program
+from tests.unit.tunnel.nativeplane.library import ALL_SOURCES, SANITIZERS, program
 
 DRIVER = str(Path(__file__).parents[3] / "native" / "whole_plane.c")
-GLUE_HEADERS = ("Python.h", "convert.h", "objects.h")
-SOURCES = tuple(
-    path.name for path in sorted(CORE.glob("*.c")) if not any(name in path.read_text() for name in GLUE_HEADERS)
-)
 
 
 def run(*command: str) -> None:
@@ -25,7 +21,7 @@ def run(*command: str) -> None:
 @pytest.mark.skipif(bool(SANITIZERS), reason="has sanitizers of its own")
 def test_the_threads_race_for_nothing() -> None:
     # ThreadSanitizer's shadow needs addresses that are not random on some kernels.
-    run("setarch", "-R", str(program(DRIVER, *SOURCES, sanitizers="thread")), "4")
+    run("setarch", "-R", str(program(DRIVER, *ALL_SOURCES, sanitizers="thread")), "4")
 
 
 @pytest.mark.skipif(bool(SANITIZERS), reason="has sanitizers of its own")
@@ -38,9 +34,9 @@ def test_nothing_is_read_before_it_is_written_and_nothing_is_left_behind() -> No
         "--leak-check=full",
         "--errors-for-leak-kinds=definite,possible",
     )
-    run(*valgrind, str(program(DRIVER, *SOURCES, sanitizers="")), "4")
+    run(*valgrind, str(program(DRIVER, *ALL_SOURCES, sanitizers="")), "4")
 
 
 @pytest.mark.skipif(bool(SANITIZERS), reason="has sanitizers of its own")
 def test_every_access_is_within_bounds() -> None:
-    run(str(program(DRIVER, *SOURCES, sanitizers="address,undefined")), "3")
+    run(str(program(DRIVER, *ALL_SOURCES, sanitizers="address,undefined")), "3")

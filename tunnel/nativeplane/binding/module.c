@@ -1,7 +1,6 @@
 /* The extension `tunnel.nativeplane._core`: its types and its constants. tunnel/nativeplane/_core.pyi says what there is.
  *
- * With convert.c and plane_object.c, these are the only files of the core that know Python, by its limited API alone: what is
- * compiled for 3.11 goes on to work.
+ * The files here put the core into Python's terms, by Python's limited API alone: what is compiled for 3.11 goes on to work.
  */
 #include "objects.h"
 
