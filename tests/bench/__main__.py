@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from tests.bench.figures import medians
+from tests.bench.goals import outcomes
 from tests.bench.load.native import LoadError, NativeLoad, compile_library
 from tests.bench.machine import describe
 from tests.bench.measure import run_once
@@ -67,7 +68,9 @@ def bench(
             Console(width=WIDTH).print(scenario_table(each, results))
             _write(output, chosen, results, begun)
     print("up: from the client to the network; down: from the network to the client.\n")
-    Console(width=WIDTH).print(goal_table(medians(results)))
+    found = medians(results)
+    if outcomes(found):
+        Console(width=WIDTH).print(goal_table(found))
 
 
 def _measure(
