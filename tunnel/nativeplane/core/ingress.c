@@ -208,6 +208,7 @@ static void take_datagram(struct worker *worker, struct span packet, const struc
 static void take_frame(void *context, struct stream *stream, struct span packet)
 {
     struct worker *worker = context;
+    worker->pace.packets++;
     if (!packet.size || !is_data(packet)) {
         if (packet.size && CONTROL_OPCODES >> (load8(packet, 0) >> 3) & 1)
             hand_up(worker, &stream->path, packet);
@@ -251,7 +252,9 @@ void ingress_datagrams(struct worker *worker)
 
 enum stream_state ingress_stream(struct worker *worker, struct stream *stream)
 {
+    unsigned before = worker->pace.packets;
     enum stream_state state = stream_read(stream, worker->stream_data, take_frame, worker);
+    worker->pace.has_more |= worker->pace.packets - before >= WORTH_WAITING_FOR;
     trains_flush(&worker->trains);
     egress_flush(worker);
     return state;

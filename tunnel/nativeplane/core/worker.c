@@ -24,8 +24,7 @@
 #define TICK_S 1
 #define RETRY_MS 10
 #define WINDOW_NS 1000000u
-/* As long as it takes for so many packets to come, but no longer than a bulk transfer's latency can bear. */
-#define WORTH_WAITING_FOR 32
+/* No longer than a bulk transfer's latency can bear. */
 #define LONGEST_PAUSE_NS 250000u
 #define FAST_PACKETS 16 /* in a window: four in the longest pause */
 #define STREAM_READ_SIZE (64u << 10) /* then it is the next stream's turn */

@@ -37,6 +37,8 @@ struct outgoing {
     bool has_header; /* the device's virtio header is before the packet */
 };
 
+#define WORTH_WAITING_FOR 32 /* packets: a pause is as long as they take to come, and who has so many has no need of one */
+
 /* How fast packets come: decides whether to wait a moment for more of them. */
 struct pace {
     uint64_t since_ns; /* the window that is being counted began */
