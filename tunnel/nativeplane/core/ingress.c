@@ -186,13 +186,19 @@ static bool is_data(struct span packet)
     return opcode == OPCODE_DATA_V1 || (opcode == OPCODE_DATA_V2 && packet.size >= DATA_V2_HEAD);
 }
 
+/* A packet that is not data: it goes up, or no further. */
+static void set_aside(struct worker *worker, const struct path *from, struct span packet)
+{
+    if (packet.size && CONTROL_OPCODES >> (load8(packet, 0) >> 3) & 1)
+        hand_up(worker, from, packet);
+    else
+        drop_packets(worker, NULL, DROP_NOT_OPENVPN, 1);
+}
+
 static void take_datagram(struct worker *worker, struct span packet, const struct path *from)
 {
     if (!packet.size || !is_data(packet)) {
-        if (packet.size && CONTROL_OPCODES >> (load8(packet, 0) >> 3) & 1)
-            hand_up(worker, from, packet);
-        else
-            drop_packets(worker, NULL, DROP_NOT_OPENVPN, 1);
+        set_aside(worker, from, packet);
         return;
     }
     uint32_t id = named_peer(packet);
@@ -210,10 +216,7 @@ static void take_frame(void *context, struct stream *stream, struct span packet)
     struct worker *worker = context;
     worker->pace.packets++;
     if (!packet.size || !is_data(packet)) {
-        if (packet.size && CONTROL_OPCODES >> (load8(packet, 0) >> 3) & 1)
-            hand_up(worker, &stream->path, packet);
-        else
-            drop_packets(worker, NULL, DROP_NOT_OPENVPN, 1);
+        set_aside(worker, &stream->path, packet);
         return;
     }
     uint32_t id = named_peer(packet);
