@@ -33,9 +33,13 @@ def plane_class(name: str) -> type[OpenPlane]:
 
 
 def open_plane(name: str, chosen: PlaneSettings, device: socket.socket) -> OpenPlane:
+    return open_on(name, chosen, lambda name, **_: TunDevice(name, 0, device))
+
+
+def open_on(name: str, chosen: PlaneSettings, open_device: Callable[..., TunDevice]) -> OpenPlane:
     while True:
         try:
-            return plane_class(name).open(chosen, open_device=lambda name, **_: TunDevice(name, 0, device))
+            return plane_class(name).open(chosen, open_device=open_device)
         except OSError as error:
             # The kernel chose a port that is free for UDP and taken for TCP.
             if chosen.port or error.errno != errno.EADDRINUSE:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import errno
+import pathlib
 import socket
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.tunnel.plane_suite.conftest import PLANES, plane_class
+from tests.unit.tunnel.plane_suite.conftest import PLANES, open_on
 from tests.unit.tunnel.plane_suite.rig import EVERYTHING, peer, settings, socket_device
 from tunnel.plane import Path, Transport
 from tunnel.tun import TunDevice
@@ -28,7 +30,7 @@ def open_plane(request: pytest.FixtureRequest) -> Open:
     name, workers = request.param
 
     def open_one(open_device: Callable[..., TunDevice], **overrides: object) -> OpenPlane:
-        return plane_class(name).open(settings(workers=workers, **overrides), open_device=open_device)
+        return open_on(name, settings(workers=workers, **overrides), open_device)
 
     return open_one
 
@@ -38,6 +40,15 @@ def device() -> Iterator[TunDevice]:
     near, far = socket_device()
     with near, far:
         yield TunDevice("tun9", 9, near)
+
+
+def sockets_of_this_process() -> set[str]:
+    """Each open socket, by the inode that names it."""
+    links = set[str]()
+    for entry in pathlib.Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own descriptor
+            links.add(str(entry.readlink()))
+    return {link for link in links if link.startswith("socket:")}
 
 
 def unused(name: str, **_: object) -> TunDevice:
@@ -74,15 +85,11 @@ def test_without_a_device_no_socket_stays_open(open_plane: Open) -> None:
         asked.append(name)
         raise OSError(errno.ENOENT, "no device")
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    before = sockets_of_this_process()
     with pytest.raises(OSError, match="no device"):
-        open_plane(missing, port=port)
+        open_plane(missing)
     assert asked == ["portway%d"]
-    for kind in KINDS.values():
-        with socket.socket(socket.AF_INET, kind) as again:
-            again.bind(("127.0.0.1", port))
+    assert sockets_of_this_process() <= before
 
 
 @pytest.mark.parametrize("transports", [{Transport.UDP}, {Transport.TCP}], ids=["udp", "tcp"])
