@@ -1,8 +1,9 @@
 """What a server costs, read from /proc.
 
-CPU time is what the kernel charges to the process with all its threads. What the server's own system calls set off in
-the kernel (routing, the veth pair, the receiver's socket) is done in its name, as softirq work often is, and charged to
-it as well: to every server alike.
+CPU time is what the kernel charges to the process with all its threads. What the server's own system calls set off on
+the gateway's side (routing, filters, the way to the veth pair's other end) is done in its name, as softirq work often
+is, and charged to it as well: to every server alike. What clients and targets do with it is not: their hosts receive in
+threads of their own (`Lab` with `machines_apart`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def run_once(server: Server, scenario: Scenario, directory: Path, library: Path,
     """Build a lab, start the server in it, measure, and take everything down."""
     material = Material.make(directory)
     with (
-        Lab(directory, clients=_namespaces(scenario.work)) as lab,
+        Lab(directory, clients=_namespaces(scenario.work), machines_apart=True) as lab,
         server.start(lab, material, scenario.setting) as process,
     ):
         return _measure(Rig(lab, material, scenario.setting, process, library, seconds), scenario.work)

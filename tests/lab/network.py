@@ -33,10 +33,15 @@ WEB_PORT = 8080
 
 
 class Lab:
-    """A whole network for as long as the `with` block lasts. `directory` takes the logs."""
+    """A whole network for as long as the `with` block lasts. `directory` takes the logs.
 
-    def __init__(self, directory: Path, *, clients: int = 1) -> None:
+    With `machines_apart`, hosts receive in kernel threads of their own, as machines of their own would. Otherwise the
+    kernel takes a packet through the receiving host in the name of whoever sent it.
+    """
+
+    def __init__(self, directory: Path, *, clients: int = 1, machines_apart: bool = False) -> None:
         self.directory = directory
+        self._machines_apart = machines_apart
         self._prefix = unique_prefix()
         self._client_count = clients
         self._namespaces: list[Namespace] = []
@@ -82,6 +87,10 @@ class Lab:
             "link set eth0 up",
             f"route add default via {gateway_address}",
         )
+        if self._machines_apart:
+            # A veth interface has such a thread with GRO only, and uses it for UDP only where that may be forwarded.
+            host.run("ethtool", "-K", "eth0", "gro", "on", "rx-udp-gro-forwarding", "on")
+            host.run("sh", "-c", "echo 1 >/sys/class/net/eth0/threaded")
         self.gateway.ip(
             f"address add {gateway_address}/24 dev {gateway_interface}",
             f"link set {gateway_interface} up",
