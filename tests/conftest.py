@@ -1,8 +1,8 @@
 """What all tests share: which of them can run here, and how hard hypothesis tries.
 
 Tests marked `netns` or `interop` need root, network namespaces and (interop) the stock client; those marked `native`
-need the compiled data plane. Where these are missing they are skipped; with PORTWAY_REQUIRE_INTEROP=1, as `.ci/run`
-sets it, not running one is a failure.
+need the compiled data plane, those marked `postgresql` a database server that they start themselves. Where these are
+missing they are skipped; with PORTWAY_REQUIRE_INTEROP=1, as `.ci/run` sets it, not running one is a failure.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.lab.postgres import postgres_programs
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 REQUIRED = os.environ.get("PORTWAY_REQUIRE_INTEROP") == "1"
 PRIVILEGED = ("interop", "netns")
+CONDITIONAL = (*PRIVILEGED, "native", "postgresql")
 COMMANDS = {"netns": ("ip", "nft", "ping"), "interop": ("ip", "nft", "ping", "openvpn", "curl", "iperf3")}
 FUZZ_EXAMPLES = 20_000
 
@@ -49,6 +52,8 @@ def _lacking(item: pytest.Item) -> str | None:
     """Why this test cannot run here; None where it can."""
     if item.get_closest_marker("native") and not _native_is_compiled():
         return "needs the native data plane, which is not compiled"
+    if item.get_closest_marker("postgresql") and postgres_programs() is None:
+        return "needs PostgreSQL's server"
     marks = [mark for mark in PRIVILEGED if item.get_closest_marker(mark)]
     if marks and os.geteuid():
         return "needs root"
@@ -57,7 +62,7 @@ def _lacking(item: pytest.Item) -> str | None:
 
 
 def _is_conditional(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(mark) for mark in (*PRIVILEGED, "native"))
+    return any(item.get_closest_marker(mark) for mark in CONDITIONAL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,7 +82,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     if REQUIRED and any(map(_is_conditional, items)):
-        raise pytest.UsageError("PORTWAY_REQUIRE_INTEROP=1, but interop, netns or native tests were deselected")
+        raise pytest.UsageError(f"PORTWAY_REQUIRE_INTEROP=1, but {', '.join(CONDITIONAL)} tests were deselected")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
