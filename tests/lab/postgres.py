@@ -88,11 +88,9 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and recover first where it was not shut down; returns once it answers."""
-        settings = [
-            word for setting in (*SETTINGS, f"unix_socket_directories={self._home}") for word in ("-c", setting)
-        ]
-        command = [self._programs / "postgres", "-D", self._home / "data", *settings]
-        self._server = Process([*_as_user("--pdeathsig", "QUIT"), *command], log=self._log)
+        settings = [f"--{setting}" for setting in (*SETTINGS, f"unix_socket_directories={self._home}")]
+        server = [str(self._programs / "postgres"), "-D", str(self._data), *settings]
+        self._server = Process(_as_user("--pdeathsig", "QUIT") + server, log=self._log)
         eventually(self._answers, within_s=START_S, what="PostgreSQL answers")
 
     def stop_immediately(self) -> None:
