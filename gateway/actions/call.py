@@ -82,6 +82,8 @@ class Call:
     """Seals and opens secrets."""
     now: float
     """Unix seconds."""
+    action: str = ""
+    """The action's name."""
     resource_id: str = ""
     """For the audit log: what it was about. Set by the action where the parameters do not name it."""
     before: Any = None

@@ -1,0 +1,65 @@
+"""Runs actions the way the dispatcher does: in one transaction, undone by what they raise."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.actions import ACTIONS, ActionError, Call, Caller, Face, Role, ServiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from gateway.store import Store
+
+NOW = 1_780_315_200.0  # 2026-06-01 12:00 UTC
+ADMIN = Caller("AKTEST", Role.ADMIN, Face.API)
+SETTINGS = ServiceSettings(region="here", account_id="123456789012", public_hostname="vpn.example.com")
+
+
+def limited_to(*endpoint_ids: str) -> Caller:
+    """A caller that may know of these endpoints only."""
+    return replace(ADMIN, endpoint_ids=frozenset(endpoint_ids))
+
+
+def make_call(
+    store: Store,
+    connection: Connection,
+    name: str = "",
+    *,
+    caller: Caller = ADMIN,
+    settings: ServiceSettings = SETTINGS,
+    now: float = NOW,
+    **parameters: Any,
+) -> Call:
+    """A call as the dispatcher would make it, inside a transaction of the test's."""
+    return Call(parameters, connection, caller, settings, store.vault, now, name)
+
+
+def invoke(store: Store, name: str, **given: Any) -> dict[str, Any]:
+    """Carry out an action and commit; `caller`, `settings` and `now` may be given beside its parameters."""
+    return invoke_for_audit(store, name, **given)[0]
+
+
+def invoke_for_audit(store: Store, name: str, **given: Any) -> tuple[dict[str, Any], Call]:
+    """The same, with the call as the audit log sees it afterwards."""
+    action = ACTIONS[name]
+    transaction = store.write() if action.changes else store.read()
+    with transaction as connection:
+        call = make_call(store, connection, name, **given)
+        return action.run(call), call
+
+
+@contextmanager
+def refused(code: str, sentence: str = "") -> Iterator[None]:
+    """What happens inside must be refused with this code, for a reason that holds this text."""
+    with pytest.raises(ActionError) as caught:
+        yield
+    assert (caught.value.code, caught.value.status) == (code, 400)
+    assert sentence in caught.value.message
+    assert caught.value.message.endswith((".", "?"))
