@@ -173,6 +173,8 @@ class ControlRequests:
         endpoints = [endpoint for endpoint in self._fleet.endpoints if name in (None, endpoint.spec.name)]
         if len(endpoints) == 1:
             return endpoints[0]
+        if not self._fleet.endpoints:
+            raise ControlError("No endpoint runs.")
         names = ", ".join(endpoint.spec.name for endpoint in self._fleet.endpoints)
         missing = f'There is no endpoint "{name}". ' if name else ""
         raise ControlError(f"{missing}Say with --endpoint which one is meant: {names}.")

@@ -5,13 +5,12 @@ It knows which facts of a session go where; when something is worth a record, `e
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.connection_log import AttemptStatus, ConnectionRecord, RecordType
+from gateway.object_ids import DIGITS, endpoint_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,19 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionLog", "endpoint_id", "new_connection_id"]
 
-_ID_DIGITS = 17
-"""As many as AWS's ids have."""
-
-
-@functools.cache
-def endpoint_id(name: str) -> str:
-    """The endpoint's id in AWS's form; the same on every node and after every start."""
-    return f"cvpn-endpoint-{hashlib.sha256(name.encode()).hexdigest()[:_ID_DIGITS]}"
-
 
 def new_connection_id() -> str:
     """A fresh connection id in AWS's form."""
-    return f"cvpn-connection-{secrets.token_hex(_ID_DIGITS)[:_ID_DIGITS]}"
+    return f"cvpn-connection-{secrets.token_hex(DIGITS)[:DIGITS]}"
 
 
 @dataclass(frozen=True, slots=True)

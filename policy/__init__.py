@@ -36,6 +36,7 @@ from policy.spec import (
     TargetNetwork,
 )
 from policy.validate import validate
+from policy.validate_networks import validate_networks
 from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
 
 __all__ = [
@@ -81,5 +82,6 @@ __all__ = [
     "redirects_gateway",
     "render_explanation",
     "validate",
+    "validate_networks",
     "verdict_sentence",
 ]

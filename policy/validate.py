@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from policy.host_facts import HostFacts
     from policy.spec import EndpointSpec, GatewaySpec, TargetNetwork
 
-__all__ = ["validate"]
+__all__ = ["check_target_on_host", "validate"]
 
 
 def validate(spec: GatewaySpec, facts: HostFacts | None = None) -> tuple[Problem, ...]:
@@ -34,8 +34,6 @@ def validate(spec: GatewaySpec, facts: HostFacts | None = None) -> tuple[Problem
 
 
 def _problems(spec: GatewaySpec, facts: HostFacts | None) -> Iterator[Problem]:
-    if not spec.endpoints:
-        yield error("endpoint", "There is no endpoint. Declare at least one [[endpoint]].")
     for path, endpoint in _with_paths(spec):
         yield from check_settings(path, endpoint)
         yield from check_network(path, endpoint)
@@ -103,7 +101,7 @@ def _check_on_host(path: str, endpoint: EndpointSpec, facts: HostFacts) -> Itera
             f'This host does not have the address {endpoint.listen}. Listen on one that it has, or on "0.0.0.0".',
         )
     for index, target in enumerate(endpoint.target_networks):
-        yield from _check_target_on_host(f"{path}.target_network[{index}]", target, facts)
+        yield from check_target_on_host(f"{path}.target_network[{index}]", target, facts)
 
 
 def _check_range_on_host(path: str, client_range: IPv4Network, facts: HostFacts) -> Iterator[Problem]:
@@ -117,7 +115,8 @@ def _check_range_on_host(path: str, client_range: IPv4Network, facts: HostFacts)
                 )
 
 
-def _check_target_on_host(path: str, target: TargetNetwork, facts: HostFacts) -> Iterator[Problem]:
+def check_target_on_host(path: str, target: TargetNetwork, facts: HostFacts) -> Iterator[Problem]:
+    """What a host lacks of a target network; `path` is the network's own key path."""
     interface = facts.interface(target.interface)
     if interface is None:
         foreign = ", ".join(sorted(known.name for known in facts.foreign)) or "none"

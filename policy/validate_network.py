@@ -9,6 +9,7 @@ from policy.prefix_set import PrefixSet
 from policy.problems import Problem, error, name_hint, repeats, warning
 from policy.routes import pushed_routes
 from policy.spec import LOCAL
+from policy.validate_groups import check_security_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from policy.spec import AuthorizationRule, EndpointSpec, Route, TargetNetwork
 
-__all__ = ["MAX_PUSHED_ROUTES", "MAX_ROUTES", "MAX_RULES", "check_network", "is_overlap"]
+__all__ = ["MAX_PUSHED_ROUTES", "MAX_ROUTES", "MAX_RULES", "check_network", "check_next_hop", "is_overlap"]
 
 WIDEST_PREFIX = 12
 """AWS's limit."""
@@ -70,10 +71,11 @@ def _check_targets(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
                 f"{key}.cidr",
                 f"{target.cidr} overlaps the client range {endpoint.client_cidr_block}. Move the client range.",
             )
-        yield from _check_next_hop(f"{key}.gateway", target)
+        yield from check_next_hop(f"{key}.gateway", target)
 
 
-def _check_next_hop(path: str, target: TargetNetwork) -> Iterator[Problem]:
+def check_next_hop(path: str, target: TargetNetwork) -> Iterator[Problem]:
+    """What is wrong with the way to what lies behind a target network; `path` is that of the next hop's key."""
     if target.gateway is None:
         return
     if target.gateway not in target.cidr:

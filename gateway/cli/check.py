@@ -8,12 +8,14 @@ import typer
 
 from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
 from gateway.cli.reporting import say
-from gateway.config import Problem, check_config
+from gateway.config import Problem, check_config, load_config
 from gateway.hostnet import HostNetworkError, read_host_facts
 from gateway.state_lock import StateLockError, daemon_id
 from policy import Severity
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.config import GatewaySettings
     from policy import HostFacts
 
@@ -39,7 +41,13 @@ def check(
         typer.echo(_line(problem))
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise typer.Exit(1)
-    say(f"{config} is fine.")
+    say(f"{config} is fine.{_remark(config)}")
+
+
+def _remark(config: Path) -> str:
+    return (
+        "" if load_config(config).spec.endpoints else " It declares no endpoint: there are only those made at run time."
+    )
 
 
 def _read_facts(settings: GatewaySettings) -> HostFacts | None:

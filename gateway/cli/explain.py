@@ -64,6 +64,8 @@ def _explain_by_file(config: Path, name: str | None, groups: list[str], destinat
     with failing_with_sentences(ConfigError):
         spec = load_config(config).spec
     chosen = [endpoint for endpoint in spec.endpoints if name in (None, endpoint.name)]
+    if not spec.endpoints:
+        raise fail("The configuration declares no endpoint; of those made at run time, ask the gateway.")
     if len(chosen) != 1:
         names = ", ".join(endpoint.name for endpoint in spec.endpoints)
         missing = f'There is no endpoint "{name}". ' if name else ""

@@ -95,6 +95,10 @@ def _choose_endpoint(config: Config, name: str) -> EndpointSpec:
     names = ", ".join(endpoint.name for endpoint in endpoints)
     if not name and len(endpoints) == 1:
         return endpoints[0]
+    if not endpoints:
+        raise ProfileError(
+            "The configuration declares no endpoint: those made at run time export profiles of their own."
+        )
     if not name:
         raise ProfileError(f"There are several endpoints ({names}): say with --endpoint for which the profile is.")
     try:

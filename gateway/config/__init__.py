@@ -7,17 +7,31 @@ what `policy.validate` says included. Must not know what the daemon does with an
 from __future__ import annotations
 
 from gateway.config.problems import ConfigError, Problem
-from gateway.config.reading import check_config, judge_spec, load_config
-from gateway.config.settings import Config, ConnectionLogSettings, GatewaySettings, LogSettings
+from gateway.config.reading import check_config, judge_networks, judge_spec, load_config
+from gateway.config.settings import (
+    ApiSettings,
+    Config,
+    ConnectionLogSettings,
+    EndpointDefaults,
+    GatewaySettings,
+    LogSettings,
+    Network,
+    StoreSettings,
+)
 
 __all__ = [
+    "ApiSettings",
     "Config",
     "ConfigError",
     "ConnectionLogSettings",
+    "EndpointDefaults",
     "GatewaySettings",
     "LogSettings",
+    "Network",
     "Problem",
+    "StoreSettings",
     "check_config",
+    "judge_networks",
     "judge_spec",
     "load_config",
 ]

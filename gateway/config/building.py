@@ -8,21 +8,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import policy
-from gateway.config.settings import ConnectionLogSettings, GatewaySettings, LogSettings
+from gateway.actions.settings import Quotas, ServiceSettings
+from gateway.config.settings import (
+    ApiSettings,
+    ConnectionLogSettings,
+    EndpointDefaults,
+    GatewaySettings,
+    LogSettings,
+    Network,
+    StoreSettings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.config import models
+    from gateway.config import models, models_service
     from gateway.config.files import NamedFile
 
-__all__ = ["build_settings", "build_spec"]
+__all__ = ["build_networks", "build_settings", "build_spec"]
 
 _MIB = 1024 * 1024
 
 
-def build_settings(gateway: models.Gateway, directory: Path, host_name: str) -> GatewaySettings:
+def build_settings(file: models.ConfigFile, directory: Path, host_name: str) -> GatewaySettings:
     """Build the daemon's settings; `directory` is the configuration's, `host_name` what this host calls itself."""
+    gateway = file.gateway
     state_dir = directory / gateway.state_dir
     log = gateway.connection_log
     return GatewaySettings(
@@ -41,12 +51,49 @@ def build_settings(gateway: models.Gateway, directory: Path, host_name: str) -> 
             journal=log.journal,
             refresh_s=log.refresh_s,
         ),
+        store=_build_store(file.store, state_dir),
+        api=_build_api(file, state_dir),
+        endpoint_defaults=EndpointDefaults(**dict(file.endpoint_defaults)),
     )
+
+
+def build_networks(file: models.ConfigFile) -> tuple[Network, ...]:
+    """Build what this host offers; a network without a zone is one of its own."""
+    return tuple(Network(**{**dict(network), "zone": network.zone or network.name}) for network in file.network)
 
 
 def build_spec(file: models.ConfigFile) -> policy.GatewaySpec:
     """Build what `policy` judges and the daemon reconciles to."""
     return policy.GatewaySpec(tuple(_build_endpoint(endpoint) for endpoint in file.endpoint))
+
+
+def _build_store(store: models_service.Store, state_dir: Path) -> StoreSettings:
+    return StoreSettings(
+        url=store.url or f"sqlite:///{state_dir / 'portway.db'}",
+        key_file=state_dir / store.key_file,
+        connection_log_days=store.connection_log_days,
+        usage_days=store.usage_days,
+        audit_days=store.audit_days,
+    )
+
+
+def _build_api(file: models.ConfigFile, state_dir: Path) -> ApiSettings:
+    api = file.api
+    return ApiSettings(
+        enabled=api.enabled,
+        listen=api.listen,
+        socket=state_dir / api.socket,
+        certificate=api.certificate.path if api.certificate else None,
+        private_key=api.private_key.path if api.private_key else None,
+        public_hostname=api.public_hostname,
+        service=ServiceSettings(
+            region=api.region,
+            account_id=api.account_id,
+            dns_suffix=api.dns_suffix,
+            public_hostname=file.endpoint_defaults.public_hostname or api.public_hostname,
+            quotas=Quotas(**dict(api.quotas)),
+        ),
+    )
 
 
 def _build_endpoint(endpoint: models.Endpoint) -> policy.EndpointSpec:

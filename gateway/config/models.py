@@ -12,9 +12,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from gateway.config import certificates
+from gateway.config import certificates, models_service
 from gateway.config.files import (
     CertificateFile,
     CrlFile,
@@ -24,6 +24,7 @@ from gateway.config.files import (
     surroundings_of,
 )
 from gateway.config.problems import WrongValue, refuse
+from gateway.config.section import Section
 from gateway.config.values import (
     Address,
     DomainName,
@@ -39,25 +40,13 @@ from gateway.config.values import (
     shown,
 )
 
-__all__ = ["ConfigFile", "Section"]
+__all__ = ["ConfigFile"]
 
 Count = Annotated[int, Field(ge=0, le=2**31)]
 Seconds = Annotated[int, Field(ge=1, le=86400)]
 Digest = Literal["SHA1", "SHA256", "SHA512"]
 Cipher = Literal["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305", "AES-256-CBC", "AES-128-CBC"]
 Protection = Literal["tls-crypt-v2", "tls-crypt", "tls-auth", "none"]
-
-
-class Section(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
 
 
 class Log(Section):
@@ -371,5 +360,24 @@ class ConfigFile(Section):
 
     gateway: Gateway = Gateway()
     """What the daemon has once."""
-    endpoint: Annotated[Tables[Endpoint], Field(min_length=1)]
-    """At least one [[endpoint]]."""
+    store: models_service.Store = models_service.Store()
+    """Where endpoints made at run time are kept."""
+    api: models_service.Api = models_service.Api()
+    """Where callers make them."""
+    network: Tables[models_service.OfferedNetwork] = ()
+    """The networks that they may reach."""
+    endpoint_defaults: models_service.EndpointDefaults = models_service.EndpointDefaults()
+    """What they get where the API has no word for it."""
+    endpoint: Annotated[Tables[Endpoint], Field(validate_default=True)] = ()
+    """The endpoints that this file declares."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_purpose(cls, endpoints: tuple[Endpoint, ...], info: ValidationInfo) -> tuple[Endpoint, ...]:
+        """Refuse a file that lost its content: it would take everything down."""
+        if not endpoints and not info.data.get("network", True):
+            raise WrongValue(
+                "missing, and there is no [[network]] either, so nothing could be reached; declare an endpoint, "
+                "or networks for endpoints made at run time"
+            )
+        return endpoints

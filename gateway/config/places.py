@@ -1,7 +1,7 @@
-"""What this host cannot give to `[gateway]`: found before the daemon tries to use it.
+"""What this host cannot give to `[gateway]` and `[api]`: found before the daemon tries to use it.
 
-Owns the sentences for the paths of `[gateway]`. Must not know how the daemon uses them. A state directory that does not
-exist is no problem, since the daemon makes it.
+Owns the sentences for the paths of these sections. Must not know how the daemon uses them. A state directory that does
+not exist is no problem, since the daemon makes it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ MAX_SOCKET_PATH = 107
 
 
 def socket_problems(settings: GatewaySettings) -> Iterator[Problem]:
-    """Whether the kernel takes a socket of this name."""
-    path = settings.control_socket
-    size = len(os.fsencode(path))
-    if size > MAX_SOCKET_PATH:
-        yield Problem(
-            "gateway.control_socket",
-            f"{printable(str(path))} has {size} octets, and the path of a Unix socket at most {MAX_SOCKET_PATH}. "
-            "Use a shorter path, as /run/portway.sock.",
-        )
+    """Whether the kernel takes sockets of these names."""
+    for key, path in (("gateway.control_socket", settings.control_socket), ("api.socket", settings.api.socket)):
+        size = len(os.fsencode(path))
+        if size > MAX_SOCKET_PATH:
+            yield Problem(
+                key,
+                f"{printable(str(path))} has {size} octets, and the path of a Unix socket at most {MAX_SOCKET_PATH}. "
+                f"Use a shorter path, as /run/{'portway' if path is settings.control_socket else 'api'}.sock.",
+            )
 
 
 def log_problems(settings: GatewaySettings) -> Iterator[Problem]:

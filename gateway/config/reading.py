@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import socket
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.config.building import build_settings, build_spec
+from gateway.config.building import build_networks, build_settings, build_spec
 from gateway.config.files import Surroundings, read_file
 from gateway.config.models import ConfigFile
 from gateway.config.places import log_problems, plane_problems, socket_problems
@@ -21,7 +22,7 @@ from gateway.config.problems import ConfigError, Problem, WrongValue
 from gateway.config.sentences import problems_of, where_of
 from gateway.config.settings import Config
 from gateway.config.values import printable
-from policy import validate
+from policy import validate, validate_networks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettings
     from policy import GatewaySpec, HostFacts
 
-__all__ = ["check_config", "judge_spec", "load_config"]
+__all__ = ["check_config", "judge_networks", "judge_spec", "load_config"]
 
 MAX_CONFIG_SIZE = 4 * 1024 * 1024
 """Tens of thousands of rules; more than this is some other file."""
@@ -81,6 +82,15 @@ def judge_spec(spec: GatewaySpec, facts: HostFacts | None) -> tuple[Problem, ...
     )
 
 
+def judge_networks(config: Config, facts: HostFacts | None) -> tuple[Problem, ...]:
+    """What `policy.validate_networks` has to say of what this host offers, with names as in the file."""
+    networks = [replace(network.target, name=network.name) for network in config.networks]
+    return tuple(
+        Problem(found.key_path, found.text, severity=found.severity)
+        for found in validate_networks(networks, config.spec, facts)
+    )
+
+
 def _load_without_files(path: Path, now: datetime) -> Config | None:
     """The configuration as it would be if every file were right; None where the shape is already wrong."""
     surroundings = Surroundings(path.absolute().parent, now, read_files=False)
@@ -96,13 +106,15 @@ def _meaning_problems(config: Config, read_facts: Callable[[GatewaySettings], Ho
         *socket_problems(config.settings),
         *((*log_problems(config.settings), *plane_problems(config.settings)) if facts is not None else ()),
         *judge_spec(config.spec, facts),
+        *judge_networks(config, facts),
     )
 
 
 def _build(file: ConfigFile, path: Path, surroundings: Surroundings) -> Config:
     return Config(
-        settings=build_settings(file.gateway, surroundings.directory, socket.gethostname()),
+        settings=build_settings(file, surroundings.directory, socket.gethostname()),
         spec=build_spec(file),
+        networks=build_networks(file),
         files=(path.absolute(), *surroundings.files),
     )
 

@@ -1,19 +1,34 @@
-"""What the daemon itself needs to know, apart from its endpoints: where it keeps things and how it logs.
+"""What the daemon and the API need to know apart from endpoints: where they keep things, what they offer and log.
 
 Plain values. Must not know the file that they come from.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Literal
 
+from gateway.object_ids import subnet_id, vpc_id
+from policy import TargetNetwork
+
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
     from pathlib import Path
 
+    from gateway.actions import ServiceSettings
     from policy import GatewaySpec
 
-__all__ = ["Config", "ConnectionLogSettings", "GatewaySettings", "LogSettings"]
+__all__ = [
+    "ApiSettings",
+    "Config",
+    "ConnectionLogSettings",
+    "EndpointDefaults",
+    "GatewaySettings",
+    "LogSettings",
+    "Network",
+    "StoreSettings",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +59,80 @@ class ConnectionLogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The `[store]` section: the database that API, command line and gateways meet in."""
+
+    url: str = field(repr=False)
+    """SQLAlchemy's, complete; it may hold a password."""
+    key_file: Path
+    """The key that seals secrets in it."""
+    connection_log_days: int = 90
+    usage_days: int = 400
+    audit_days: int = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The `[api]` section: what `portway api` serves, and where."""
+
+    enabled: bool
+    listen: tuple[str, ...]
+    """Addresses with ports, as `127.0.0.1:8443` and `[::1]:8443`; HTTPS."""
+    socket: Path
+    """The Unix socket, for callers without keys."""
+    certificate: Path | None
+    """None for one that the built-in authority issues."""
+    private_key: Path | None
+    """There exactly where `certificate` is."""
+    public_hostname: str
+    """By which callers elsewhere reach the API; empty where there are none."""
+    service: ServiceSettings
+    """What actions have to know; its `public_hostname` is that of the endpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDefaults:
+    """The `[endpoint_defaults]` section: what endpoints made at run time get where the API has no word for it."""
+
+    listen: IPv4Address | IPv6Address = IPv4Address("0.0.0.0")  # noqa: S104 - a gateway is there to be reached
+    public_hostname: str = ""
+    """What exported profiles connect to."""
+    control_channel: Literal["tls-crypt", "none"] = "tls-crypt"
+    groups_from: str | None = None
+    sessions_per_client: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A `[[network]]`: a network of this host's that endpoints made at run time may reach. AWS's subnet."""
+
+    name: str
+    cidr: IPv4Network
+    interface: str
+    next_hop: IPv4Address | None
+    zone: str
+    vpc: str
+    nat: bool
+
+    @property
+    def subnet_id(self) -> str:
+        """The id that the API knows it by."""
+        return subnet_id(self.name)
+
+    @property
+    def vpc_id(self) -> str:
+        """The id of its VPC."""
+        return vpc_id(self.vpc)
+
+    @property
+    def target(self) -> TargetNetwork:
+        """The same as an endpoint has it, called by its id."""
+        return TargetNetwork(self.subnet_id, self.interface, self.cidr, self.nat, self.next_hop)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """The `[gateway]` section: what one daemon has once."""
+    """What one daemon has once: the `[gateway]` section, and those beside it."""
 
     state_dir: Path
     """Where the daemon keeps what must survive a restart."""
@@ -61,6 +148,9 @@ class GatewaySettings:
     """Threads of the native data plane for each endpoint; 0 for as many as there are cores."""
     log: LogSettings
     connection_log: ConnectionLogSettings
+    store: StoreSettings
+    api: ApiSettings
+    endpoint_defaults: EndpointDefaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +159,8 @@ class Config:
 
     settings: GatewaySettings
     spec: GatewaySpec
+    """The endpoints that the file declares."""
+    networks: tuple[Network, ...]
+    """What this host offers to endpoints made at run time."""
     files: tuple[Path, ...]
     """Every file that went into it, the configuration's own first: when one changes, it is time to load again."""

@@ -34,6 +34,12 @@ def test_a_good_configuration_is_fine(home: Path) -> None:
     assert result.stderr == f"{home}/config.toml is fine.\n"
 
 
+def test_a_configuration_without_endpoints_is_fine_and_said_to_have_none(home: Path) -> None:
+    result = run(write_config(home, lambda config: config.pop("endpoint")), "--no-host")
+    assert result.exit_code == 0, result.stdout
+    assert "is fine. It declares no endpoint" in result.stderr
+
+
 def test_every_problem_is_a_line_that_names_the_key(home: Path) -> None:
     result = run(write_config(home, lambda it: it["endpoint"][0].update(vpn_port=0, prot=1)), "--no-host")
     assert result.exit_code == 1

@@ -76,6 +76,11 @@ def test_with_several_endpoints_one_has_to_be_chosen(home: Path) -> None:
     assert 'There is no endpoint "third". There are: main, second.' in run(home, "alice", "--endpoint", "third").stderr
 
 
+def test_a_configuration_without_endpoints_has_no_profiles(home: Path) -> None:
+    write_config(home, lambda config: config.pop("endpoint"))
+    assert "declares no endpoint" in run(home, "alice").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -12,9 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 import policy
-from gateway.config import check_config, load_config, models
+from gateway.actions import Quotas, ServiceSettings
+from gateway.config import check_config, load_config, models, models_service
 from gateway.config.files import Surroundings
-from gateway.config.settings import ConnectionLogSettings, LogSettings
+from gateway.config.settings import ConnectionLogSettings, EndpointDefaults, LogSettings, StoreSettings
 from tests.unit.gateway.config.test_models import KEYS, Key, every_key
 from tests.unit.gateway.config_files import EXAMPLE, example
 
@@ -64,7 +65,13 @@ def test_a_default_in_the_example_is_the_model_s(key: Key, shared_home: Path) ->
     value: object = models.ConfigFile.model_validate(example(), context=surroundings)
     for step in (*key.section, key.name):
         value = value[step] if isinstance(step, int) else getattr(value, step)  # type: ignore[index]
-    is_illustration = key.info.default is None or key.name in {"target_network", "route", "authorization_rule"}
+    is_illustration = key.info.default is None or key.name in {
+        "target_network",
+        "route",
+        "authorization_rule",
+        "network",
+        "endpoint",
+    }
     assert is_illustration or value == key.info.default
 
 
@@ -82,6 +89,10 @@ def test_a_default_in_the_example_is_the_model_s(key: Key, shared_home: Path) ->
         (models.ControlChannel, policy.ControlChannel),
         (models.Log, LogSettings),
         (models.ConnectionLog, ConnectionLogSettings),
+        (models_service.Store, StoreSettings),
+        (models_service.Api, ServiceSettings),
+        (models_service.Quotas, Quotas),
+        (models_service.EndpointDefaults, EndpointDefaults),
     ],
     ids=lambda kind: kind.__name__,
 )

@@ -134,7 +134,7 @@ def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(home: Path) -> None:
 
 
 def test_the_host_is_looked_at_where_it_is_told_of(home: Path) -> None:
-    (problem,) = check_config(write_config(home), lambda _settings: HostFacts(()))
+    problem, _ = check_config(write_config(home), lambda _settings: HostFacts(()))
     assert str(problem).startswith('endpoint[0].target_network[0].interface (endpoint "main"): ')
 
 
