@@ -11,14 +11,15 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.actions.call import ActionError, Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-__all__ = ["MAX_RESULTS", "MIN_RESULTS", "Filters", "paginate", "parse_filters"]
+__all__ = ["MAX_RESULTS", "MIN_RESULTS", "Filters", "matching_shapes", "paginate", "paginate_in_order", "parse_filters"]
 
 MIN_RESULTS = 5
 MAX_RESULTS = 1000
@@ -113,6 +114,38 @@ def _fixed_parts(text: str) -> list[str]:
     return parts
 
 
+def matching_shapes(
+    call: Call, shapes: Iterable[dict[str, Any]], members: Mapping[str, str], *, tagged: bool = False
+) -> list[dict[str, Any]]:
+    """Those of a reply's records that the caller's filters let pass.
+
+    `members` says which member each filter looks at, `Status.Code` for one inside another; with `tagged`, filters may
+    look at `Tags`. Raises `InvalidParameterValue`.
+    """
+    filters = parse_filters(call, members.keys(), tagged=tagged)
+    if not filters.filters:
+        return list(shapes)
+    asked = {item.name: members[item.name].split(".") for item in filters.filters if item.name in members}
+    return [
+        shape
+        for shape in shapes
+        if filters.match(
+            {name: tuple(_texts_at(shape, path)) for name, path in asked.items()},
+            {one["Key"]: one["Value"] for one in shape.get("Tags", ())},
+        )
+    ]
+
+
+def _texts_at(value: Any, path: list[str]) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts_at(item, path)
+    elif path:
+        yield from _texts_at(value.get(path[0]), path[1:]) if value else ()
+    elif value is not None:
+        yield str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def paginate(call: Call, items: Iterable[_Item], *, key: Callable[[_Item], Any]) -> tuple[list[_Item], str | None]:
     """Return the page that the caller asks for, in the order of `key`, and the token of the next one.
 
@@ -120,13 +153,33 @@ def paginate(call: Call, items: Iterable[_Item], *, key: Callable[[_Item], Any])
     caller has seen, so what stays in the list is seen exactly once, whatever comes and goes meanwhile; it is good for
     the same action with the same parameters. Raises `InvalidMaxResults` and `InvalidNextToken`.
     """
+
+    def rest(last: Any) -> list[_Item]:
+        ordered = sorted(items, key=key)
+        return ordered if last is None else [item for item in ordered if key(item) > last]
+
+    return paginate_in_order(call, rest, key=key)
+
+
+def paginate_in_order(
+    call: Call, rest: Callable[[Any], Iterable[_Item]], *, key: Callable[[_Item], Any]
+) -> tuple[list[_Item], str | None]:
+    """The same for a list that is too long to be read whole.
+
+    `rest` gives the items beyond a key, or all of them for None, in the order of keys; no more are taken from it than
+    the page has, and one. It raises `TypeError` for a key of another list.
+    """
     size = _page_size(call.parameters.get("MaxResults"))
     token = call.parameters.get("NextToken")
-    rest = sorted(items, key=key)
-    if token:
-        rest = _after(rest, _read_token(call, token), key)
-    page = rest[:size]
-    return page, _make_token(call, key(page[-1])) if len(rest) > size else None
+    last = _read_token(call, token) if token else None
+    try:
+        taken = list(islice(rest(last), size + 1))
+    except TypeError:
+        if last is None:
+            raise
+        raise _bad_token() from None
+    page = taken[:size]
+    return page, _make_token(call, key(page[-1])) if len(taken) > size else None
 
 
 def _page_size(asked: int | None) -> int:
@@ -135,13 +188,6 @@ def _page_size(asked: int | None) -> int:
     if not MIN_RESULTS <= asked <= MAX_RESULTS:
         raise ActionError("InvalidMaxResults", f"MaxResults is {asked}; it can be {MIN_RESULTS} to {MAX_RESULTS}.")
     return asked
-
-
-def _after(items: list[_Item], last: Any, key: Callable[[_Item], Any]) -> list[_Item]:
-    try:
-        return [item for item in items if key(item) > last]
-    except TypeError:  # a key of another list, in a token that nobody here has made
-        raise _bad_token() from None
 
 
 def _make_token(call: Call, last: Any) -> str:
@@ -153,7 +199,7 @@ def _read_token(call: Call, token: str) -> Any:
         digest, last = json.loads(base64.urlsafe_b64decode(token.encode()))
     except (binascii.Error, ValueError, TypeError, RecursionError):
         raise _bad_token() from None
-    if digest != _digest(call):
+    if digest != _digest(call) or last is None:
         raise _bad_token()
     return _hashable(last)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.actions.call import ActionError, Call
-from gateway.actions.listing import paginate, parse_filters
+from gateway.actions.listing import matching_shapes, paginate, paginate_in_order, parse_filters
 from tests.unit.gateway.actions.harness import ADMIN, NOW, SETTINGS, refused
 
 if TYPE_CHECKING:
@@ -138,6 +138,74 @@ def test_what_has_no_tags_has_no_tag_filters(name: str) -> None:
 def test_half_a_filter_is_refused(given: dict[str, Any]) -> None:
     with refused("InvalidParameterValue"):
         parse_filters(listing(Filters=[given]), {"name"})
+
+
+RECORD = {
+    "Id": "a",
+    "Open": True,
+    "Size": 7,
+    "Status": {"Code": "active"},
+    "Parts": [{"Cidr": "10.1.0.0/16"}, {"Cidr": "10.2.0.0/16"}],
+    "Empty": [],
+    "Absent": None,
+    "Tags": [{"Key": "team", "Value": "blue"}],
+}
+MEMBERS = {
+    "id": "Id",
+    "open": "Open",
+    "size": "Size",
+    "status": "Status.Code",
+    "cidr": "Parts.Cidr",
+    "empty": "Empty.Cidr",
+    "absent": "Absent",
+    "inside-absent": "Absent.Code",
+    "unknown": "Missing.Code",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("id", "a", True),
+        ("id", "b", False),
+        ("open", "true", True),
+        ("open", "True", False),
+        ("size", "7", True),
+        ("status", "act*", True),
+        ("cidr", "10.2.0.0/16", True),
+        ("cidr", "10.3.0.0/16", False),
+        ("empty", "*", False),
+        ("absent", "*", False),
+        ("inside-absent", "*", False),
+        ("unknown", "*", False),
+        ("tag:team", "blue", True),
+        ("tag:team", "red", False),
+    ],
+)
+def test_a_record_passes_by_the_members_that_filters_look_at(name: str, value: str, *, passes: bool) -> None:
+    call = listing(Filters=[{"Name": name, "Values": [value]}])
+    assert matching_shapes(call, [RECORD], MEMBERS, tagged=True) == ([RECORD] if passes else [])
+
+
+def test_without_filters_every_record_passes() -> None:
+    assert matching_shapes(listing(), [RECORD, {}], MEMBERS) == [RECORD, {}]
+
+
+def test_no_more_is_taken_from_a_long_list_than_a_page_needs() -> None:
+    numbers = iter(range(100))
+    page, token = paginate_in_order(listing(MaxResults=5), lambda _last: numbers, key=lambda item: item)
+    assert page == [0, 1, 2, 3, 4]
+    assert next(numbers) == 6
+    later = listing(MaxResults=5, NextToken=token)
+    page, token = paginate_in_order(later, lambda last: range(last + 1, 8), key=lambda item: item)
+    assert (page, token) == ([5, 6, 7], None)
+
+
+def test_a_token_without_a_key_is_refused() -> None:
+    digest, _ = json.loads(base64.urlsafe_b64decode(second_page_token()))
+    keyless = base64.urlsafe_b64encode(json.dumps([digest, None]).encode()).decode()
+    with refused("InvalidNextToken"):
+        paginate(listing(NextToken=keyless), range(9), key=lambda item: item)
 
 
 def test_without_a_size_a_list_is_one_page() -> None:
