@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 __all__ = ["Quotas", "ServiceSettings"]
 
@@ -34,4 +35,8 @@ class ServiceSettings:
     none, `public_hostname` stands there."""
     public_hostname: str = ""
     """What exported profiles connect to."""
+    endpoint_listen: str = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
+    """The address where endpoints made at run time listen."""
+    control_channel: Literal["tls-crypt", "none"] = "tls-crypt"
+    """How their control packets are protected before TLS begins; exported profiles say the same."""
     quotas: Quotas = field(default_factory=Quotas)

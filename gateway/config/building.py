@@ -91,6 +91,8 @@ def _build_api(file: models.ConfigFile, state_dir: Path) -> ApiSettings:
             account_id=api.account_id,
             dns_suffix=api.dns_suffix,
             public_hostname=file.endpoint_defaults.public_hostname or api.public_hostname,
+            endpoint_listen=str(file.endpoint_defaults.listen),
+            control_channel=file.endpoint_defaults.control_channel,
             quotas=Quotas(**dict(api.quotas)),
         ),
     )

@@ -1,4 +1,4 @@
-"""The files that a configuration names: reading them, and parsing what they hold.
+"""The files that a configuration names: reading them, and having parsed what they hold.
 
 A path in the configuration stands for what is in the file, so validation reads it: a field of one of the types below
 takes a path, relative to the configuration's directory, and holds a `NamedFile` with the parsed content. Owns the
@@ -11,7 +11,6 @@ can then be judged although a file of it is broken.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import PlainValidator, ValidationInfo
 
+from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
 from gateway.config.values import printable, shown
 from tunnel import KeyFileError, parse_server_key, parse_static_key
@@ -48,7 +47,6 @@ MAX_FILE_SIZE = 16 * 1024 * 1024
 """A revocation list of AWS's 20,000 entries has about 1 MiB; more than this is some other file."""
 
 _OTHERS = stat.S_IROTH | stat.S_IWOTH
-_CRL_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +119,6 @@ def _reason(error: OSError | ValueError) -> str:
     return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
 
 
-def _parse_certificates(octets: bytes) -> tuple[x509.Certificate, ...]:
-    try:
-        return tuple(x509.load_pem_x509_certificates(octets))
-    except ValueError:
-        raise WrongValue("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
-
-
-def _parse_crls(octets: bytes) -> tuple[x509.CertificateRevocationList, ...]:
-    blocks = _CRL_BLOCK.findall(octets)
-    try:
-        lists = tuple(x509.load_pem_x509_crl(block) for block in blocks)
-    except ValueError:
-        raise WrongValue("holds a revocation list that is damaged; renew it") from None
-    if not lists:
-        raise WrongValue("holds no revocation list in PEM form (-----BEGIN X509 CRL-----)")
-    return lists
-
-
-def _parse_private_key(octets: bytes) -> PrivateKeyTypes:
-    try:
-        return load_pem_private_key(octets, password=None)
-    except TypeError:
-        raise WrongValue(
-            "is encrypted, and nobody is there to type the passphrase; store it without one, readable only by its owner"
-        ) from None
-    except Exception:  # noqa: BLE001 - cryptography names half a dozen kinds of unusable key
-        raise WrongValue("holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)") from None
-
-
 def _parse_static_key_octets(octets: bytes) -> bytes:
     return _openvpn_key(octets, lambda text: parse_static_key(text).octets)
 
@@ -183,8 +152,8 @@ def _file_of(parse: Callable[[bytes], T], *, secret: bool = False) -> PlainValid
     return PlainValidator(read)
 
 
-CertificateFile = Annotated[NamedFile[tuple[x509.Certificate, ...]], _file_of(_parse_certificates)]
-CrlFile = Annotated[NamedFile[tuple[x509.CertificateRevocationList, ...]], _file_of(_parse_crls)]
-PrivateKeyFile = Annotated[NamedFile[PrivateKeyTypes], _file_of(_parse_private_key, secret=True)]
+CertificateFile = Annotated[NamedFile[tuple[x509.Certificate, ...]], _file_of(parse_certificates)]
+CrlFile = Annotated[NamedFile[tuple[x509.CertificateRevocationList, ...]], _file_of(parse_crls)]
+PrivateKeyFile = Annotated[NamedFile[PrivateKeyTypes], _file_of(parse_private_key, secret=True)]
 StaticKeyFile = Annotated[NamedFile[bytes], _file_of(_parse_static_key_octets, secret=True)]
 TlsCryptV2ServerKeyFile = Annotated[NamedFile[bytes], _file_of(_parse_server_key_octets, secret=True)]

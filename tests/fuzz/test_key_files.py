@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.files import _parse_certificates, _parse_crls, _parse_private_key
+from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
 from tests.fuzz.strategies import damaged, texts
 from tests.unit.gateway.world import pki
@@ -68,7 +68,7 @@ def test_certificates_keys_and_revocation_lists_are_read_or_refused(data: st.Dat
     """Damaged PEM files give objects, or a sentence of our own; nothing of the libraries gets through."""
     names = ("ca.crt", "server.crt", "server.key", "crl.pem")
     octets = data.draw(st.one_of(st.binary(max_size=200), st.sampled_from(names).map(pki().read).flatmap(damaged)))
-    for parse in (_parse_certificates, _parse_crls, _parse_private_key):
+    for parse in (parse_certificates, parse_crls, parse_private_key):
         try:
             parse(octets)
         except WrongValue as wrong:
