@@ -20,6 +20,7 @@ from policy.pool import AddressPool, pool_capacity
 from policy.problems import Problem, Severity
 from policy.remedies import Remedy
 from policy.routes import pushed_routes, redirects_gateway
+from policy.security_groups import ALL_PROTOCOLS, ANY, PROTOCOL_NUMBERS, allows_everything, has_ports
 from policy.spec import (
     LOCAL,
     AuthorizationRule,
@@ -32,6 +33,8 @@ from policy.spec import (
     HandshakeLimits,
     Keepalive,
     Route,
+    SecurityGroup,
+    SecurityGroupRule,
     ServerCertificate,
     TargetNetwork,
 )
@@ -40,10 +43,13 @@ from policy.validate_networks import validate_networks
 from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
 
 __all__ = [
+    "ALL_PROTOCOLS",
+    "ANY",
     "DATA_CIPHERS",
     "DIGESTS",
     "GROUP_SOURCES",
     "LOCAL",
+    "PROTOCOL_NUMBERS",
     "TLS_VERSIONS",
     "TRANSPORTS",
     "AccessTable",
@@ -69,14 +75,18 @@ __all__ = [
     "Problem",
     "Remedy",
     "Route",
+    "SecurityGroup",
+    "SecurityGroupRule",
     "ServerCertificate",
     "Severity",
     "TargetNetwork",
     "Verdict",
+    "allows_everything",
     "compare",
     "compile_access",
     "decide",
     "explain",
+    "has_ports",
     "pool_capacity",
     "pushed_routes",
     "redirects_gateway",

@@ -7,7 +7,7 @@ touches nothing but text (a description) is there with an empty set.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from policy.routes import pushed_routes, redirects_gateway
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from policy.spec import EndpointSpec, GatewaySpec
+    from policy.spec import EndpointSpec, GatewaySpec, TargetNetwork
 
 __all__ = ["Aspect", "EndpointChange", "GatewayChange", "compare"]
 
@@ -29,7 +29,7 @@ class Aspect(enum.Enum):
     ACCESS = "access"
     """Routes or rules: compile the access tables anew and hand them to the plane."""
     HOST = "host"
-    """Target networks, routes, NAT or the guard: update the host's networking."""
+    """Target networks, security groups, routes, NAT or the guard: update the host's networking."""
     PUSHED = "pushed"
     """What clients were told: ask those who are connected to connect again."""
     CREDENTIALS = "credentials"
@@ -97,7 +97,7 @@ TOUCHES: dict[str, frozenset[Aspect]] = {
 _MEANING: dict[str, Callable[[Any], object]] = {
     "routes": lambda routes: frozenset((route.destination, route.target) for route in routes),
     "authorization_rules": lambda rules: frozenset((rule.destination, rule.group) for rule in rules),
-    "target_networks": frozenset,
+    "target_networks": lambda networks: frozenset(map(_target_meaning, networks)),
 }
 """Fields in which neither order nor descriptions mean anything."""
 
@@ -197,6 +197,19 @@ def _compare_endpoint(old: EndpointSpec, new: EndpointSpec) -> EndpointChange:
 def _meaning(endpoint: EndpointSpec, key: str) -> object:
     value = attrgetter(key)(endpoint)
     return _MEANING[key](value) if key in _MEANING else value
+
+
+def _target_meaning(target: TargetNetwork) -> object:
+    """A target network with what its groups let pass in the place of the groups."""
+    if target.security_groups is None:
+        return target
+    rules = frozenset(
+        (is_egress, rule.protocol, rule.from_port, rule.to_port, rule.destination)
+        for group in target.security_groups
+        for is_egress, of_group in ((True, group.egress), (False, group.ingress))
+        for rule in of_group
+    )
+    return replace(target, security_groups=()), rules
 
 
 def _pushed(endpoint: EndpointSpec) -> object:

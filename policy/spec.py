@@ -26,6 +26,8 @@ __all__ = [
     "HandshakeLimits",
     "Keepalive",
     "Route",
+    "SecurityGroup",
+    "SecurityGroupRule",
     "ServerCertificate",
     "TargetNetwork",
 ]
@@ -135,6 +137,34 @@ class HandshakeLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityGroupRule:
+    """What a security group lets pass. Another group on the other side has been resolved to its members' addresses."""
+
+    id: str
+    protocol: str
+    """`tcp`, `udp`, `icmp`, another protocol's number, or `-1` for every protocol."""
+    from_port: int
+    """The first port, the ICMP type; -1 for any. Means something with `tcp`, `udp` and `icmp` only."""
+    to_port: int
+    """The last port, the ICMP code; -1 for any."""
+    destination: IPv4Network
+    """The other side: where connections lead for an egress rule, where they come from for an ingress rule."""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    """Which connections a target network takes, by AWS's rules: allow only, stateful, several groups add up."""
+
+    id: str
+    name: str
+    egress: tuple[SecurityGroupRule, ...] = ()
+    """Connections that clients open."""
+    ingress: tuple[SecurityGroupRule, ...] = ()
+    """Connections to clients that the target network opens, where `clients_reachable` lets it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetNetwork:
     """A network behind the gateway, reached through one of the host's interfaces."""
 
@@ -145,6 +175,9 @@ class TargetNetwork:
     """True: targets see the gateway's address. False: they see the client's, and must route the client range back."""
     gateway: IPv4Address | None = None
     """Next hop for route destinations outside `cidr`."""
+    security_groups: tuple[SecurityGroup, ...] | None = None
+    """What filters traffic with this network; None filters nothing, and no group, or none with a rule, lets nothing
+    pass."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ def _check_targets(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
                 f"{target.cidr} overlaps the client range {endpoint.client_cidr_block}. Move the client range.",
             )
         yield from check_next_hop(f"{key}.gateway", target)
+        yield from check_security_groups(f"{key}.security_groups", target)
 
 
 def check_next_hop(path: str, target: TargetNetwork) -> Iterator[Problem]:

@@ -16,6 +16,8 @@ from policy.spec import (
     EndpointSpec,
     GatewaySpec,
     Route,
+    SecurityGroup,
+    SecurityGroupRule,
     ServerCertificate,
     TargetNetwork,
 )
@@ -51,6 +53,23 @@ def route(destination: str, target: str = "office") -> Route:
 
 def rule(destination: str, group: str | None = None) -> AuthorizationRule:
     return AuthorizationRule(IPv4Network(destination), group)
+
+
+def allow(protocol: str = "-1", ports: tuple[int, int] = (-1, -1), other: str = "0.0.0.0/0") -> SecurityGroupRule:
+    """A rule of a security group; its id says what it is about."""
+    return SecurityGroupRule(f"sgr-{protocol}-{ports[0]}", protocol, *ports, IPv4Network(other))
+
+
+def group(*egress: SecurityGroupRule, name: str = "web", ingress: tuple[SecurityGroupRule, ...] = ()) -> SecurityGroup:
+    return SecurityGroup(f"sg-{name}", name, egress, ingress)
+
+
+def filtered(*groups: SecurityGroup) -> EndpointSpec:
+    """The small valid endpoint, open to everyone, with these security groups before its target network."""
+    return endpoint(
+        target_networks=(replace(OFFICE, security_groups=groups),),
+        authorization_rules=(AuthorizationRule(IPv4Network("10.20.0.0/24"), None),),
+    )
 
 
 def ip(address: str) -> IPv4Address:

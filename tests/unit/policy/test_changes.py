@@ -16,7 +16,7 @@ from policy.spec import (
     Keepalive,
     ServerCertificate,
 )
-from tests.unit.policy.specs import ENDPOINT, OFFICE, endpoint, gateway, ip, route, rule
+from tests.unit.policy.specs import ENDPOINT, OFFICE, allow, endpoint, filtered, gateway, group, ip, route, rule
 
 
 def change(new: EndpointSpec, old: EndpointSpec = ENDPOINT) -> EndpointChange:
@@ -81,6 +81,7 @@ CHANGES: list[tuple[dict[str, object], set[Aspect]]] = [
     ({"handshake": HandshakeLimits(max_half_open_per_prefix=30)}, {Aspect.RESTART}),
     ({"clients_reachable": True}, {Aspect.HOST}),
     ({"target_networks": (replace(OFFICE, nat=False),)}, {Aspect.HOST}),
+    ({"target_networks": (replace(OFFICE, security_groups=()),)}, {Aspect.HOST}),
     ({"routes": (*ENDPOINT.routes, route("10.21.0.0/24"))}, {Aspect.ACCESS, Aspect.HOST, Aspect.PUSHED}),
     ({"routes": (route("10.20.0.0/24", LOCAL),)}, {Aspect.ACCESS, Aspect.HOST}),
     ({"authorization_rules": (rule("10.20.0.0/24"),)}, {Aspect.ACCESS}),
@@ -111,6 +112,15 @@ def test_order_and_descriptions_touch_nothing() -> None:
     )
     assert not change(new, old).fields
     assert not change(new, old).aspects
+
+
+def test_rules_of_security_groups_touch_the_host_and_their_names_nothing() -> None:
+    old = filtered(group(allow("tcp", (443, 443)), name="web"), group(allow("udp"), name="dns"))
+    renamed = filtered(group(replace(allow("udp"), id="sgr-new"), name="names"), group(allow("tcp", (443, 443))))
+    assert not change(renamed, old).aspects
+    other_port = filtered(group(allow("tcp", (444, 444))), group(allow("udp")))
+    turned = filtered(group(allow("tcp", (443, 443)), ingress=(allow("udp"),)))
+    assert change(other_port, old).aspects == change(turned, old).aspects == {Aspect.HOST}
 
 
 def test_the_changed_fields_are_named() -> None:

@@ -8,7 +8,7 @@ import pytest
 from policy.problems import Problem, Severity
 from policy.spec import LOCAL, CertificateAuthentication, TargetNetwork
 from policy.validate_network import MAX_PUSHED_ROUTES, MAX_ROUTES, MAX_RULES, check_network
-from tests.unit.policy.specs import ENDPOINT, OFFICE, endpoint, ip, route, rule
+from tests.unit.policy.specs import ENDPOINT, OFFICE, allow, endpoint, filtered, group, ip, route, rule
 
 FLAT = TargetNetwork("flat", "eth2", IPv4Network("10.30.0.0/24"))
 OFFICE_ROUTE, OFFICE_RULE = ENDPOINT.routes[0], ENDPOINT.authorization_rules[0]
@@ -184,3 +184,8 @@ def test_many_pushed_routes_draw_a_warning_only_with_split_tunnel() -> None:
     (problem,) = problems(**changes)
     assert "251 routes are pushed to each client" in problem.text
     assert problems(**changes, split_tunnel=False) == []
+
+
+def test_the_groups_of_a_target_network_are_looked_at() -> None:
+    (found,) = check_network("endpoint[0]", filtered(group(allow("gre"))))
+    assert found.key_path == "endpoint[0].target_network[0].security_groups[0].egress[0].protocol"
