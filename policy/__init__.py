@@ -39,6 +39,7 @@ from policy.spec import (
     TargetNetwork,
 )
 from policy.validate import validate
+from policy.validate_network import destination_obstacles, is_overlap
 from policy.validate_networks import validate_networks
 from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
 
@@ -85,8 +86,10 @@ __all__ = [
     "compare",
     "compile_access",
     "decide",
+    "destination_obstacles",
     "explain",
     "has_ports",
+    "is_overlap",
     "pool_capacity",
     "pushed_routes",
     "redirects_gateway",

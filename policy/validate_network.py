@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from policy.spec import AuthorizationRule, EndpointSpec, Route, TargetNetwork
 
-__all__ = ["MAX_PUSHED_ROUTES", "MAX_ROUTES", "MAX_RULES", "check_network", "check_next_hop", "is_overlap"]
+__all__ = [
+    "MAX_PUSHED_ROUTES",
+    "MAX_ROUTES",
+    "MAX_RULES",
+    "check_network",
+    "check_next_hop",
+    "destination_obstacles",
+    "is_overlap",
+]
 
 WIDEST_PREFIX = 12
 """AWS's limit."""
@@ -105,27 +113,26 @@ def _check_routes(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
                 f"{key}.destination",
                 f"No authorization rule covers any of {route.destination}, so nobody gets there. Add one.",
             )
-        yield from _check_destination(f"{key}.destination", route, endpoint)
+        for obstacle in destination_obstacles(route.destination, route.target, endpoint.client_cidr_block):
+            yield error(f"{key}.destination", obstacle)
         yield from _check_target_of(key, route, targets)
 
 
-def _check_destination(path: str, route: Route, endpoint: EndpointSpec) -> Iterator[Problem]:
-    client_range = endpoint.client_cidr_block
-    dead = _unroutable_part(route.destination)
-    if dead is not None and route.destination.prefixlen >= dead.prefixlen:
-        yield error(path, f"{route.destination} is in {dead}, which is never forwarded. Remove the route.")
-    if route.target == LOCAL:
-        if not route.destination.subnet_of(client_range):
-            yield error(
-                path,
-                f"{route.destination} is not in the client range {client_range}. "
-                f'A route to "{LOCAL}" leads from client to client; use {client_range}.',
+def destination_obstacles(destination: IPv4Network, target: str, client_range: IPv4Network) -> Iterator[str]:
+    """Why no route to a destination can have a target, whatever the target's network is; sentences for people."""
+    dead = _unroutable_part(destination)
+    if dead is not None and destination.prefixlen >= dead.prefixlen:
+        yield f"{destination} is in {dead}, which is never forwarded. Remove the route."
+    if target == LOCAL:
+        if not destination.subnet_of(client_range):
+            yield (
+                f"{destination} is not in the client range {client_range}. "
+                f'A route to "{LOCAL}" leads from client to client; use {client_range}.'
             )
-    elif is_overlap(route.destination, client_range):
-        yield error(
-            path,
-            f"{route.destination} overlaps the client range {client_range}. "
-            f'Move the client range elsewhere, or use the target "{LOCAL}" for what lies between clients.',
+    elif is_overlap(destination, client_range):
+        yield (
+            f"{destination} overlaps the client range {client_range}. "
+            f'Move the client range elsewhere, or use the target "{LOCAL}" for what lies between clients.'
         )
 
 
