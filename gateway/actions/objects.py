@@ -15,10 +15,12 @@ from gateway.store.schema import endpoint
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-__all__ = ["canonical_cidr", "find_endpoint", "is_visible", "new_id", "status_shape"]
+__all__ = ["canonical_cidr", "description_of", "find_endpoint", "is_visible", "new_id", "status_shape"]
 
 _ID_DIGITS = 17
 """As many as AWS's ids have."""
+_MAX_DESCRIPTION = 255
+"""Characters; AWS's limit."""
 _WITH_PREFIX = re.compile(r"[0-9.]+/[0-9]+")
 """A mask in the prefix's place, or nothing, would leave to guess which network is meant."""
 
@@ -33,11 +35,12 @@ def is_visible(call: Call, endpoint_id: str) -> bool:
     return not call.caller.endpoint_ids or endpoint_id in call.caller.endpoint_ids
 
 
-def find_endpoint(call: Call, endpoint_id: str, *, for_change: bool = False) -> Row[Any]:
+def find_endpoint(call: Call, endpoint_id: str, *, for_change: bool = False, for_deletion: bool = False) -> Row[Any]:
     """The row of an endpoint that has not ended.
 
     Raises `InvalidClientVpnEndpointId.NotFound`, also where the caller may not know of it. With `for_change`, raises
-    `UnsupportedOperation` for one that a file declares, and `IncorrectState` for one that is being deleted.
+    `UnsupportedOperation` for one that a file declares, and unless `for_deletion`, `IncorrectState` for one that is
+    being deleted.
     """
     found = None
     if is_visible(call, endpoint_id):
@@ -46,25 +49,36 @@ def find_endpoint(call: Call, endpoint_id: str, *, for_change: bool = False) -> 
         ).one_or_none()
     if found is None:
         raise ActionError("InvalidClientVpnEndpointId.NotFound", f"There is no endpoint {endpoint_id!r}.")
-    if for_change:
-        _check_changeable(found)
+    if for_change or for_deletion:
+        _check_is_of_api(found)
+    if for_change and found.status_code == "deleting":
+        raise ActionError("IncorrectState", f"The endpoint {found.id} is being deleted.")
     return found
 
 
-def _check_changeable(row: Row[Any]) -> None:
+def _check_is_of_api(row: Row[Any]) -> None:
     if row.origin == "file":
         raise ActionError(
             "UnsupportedOperation",
             f"The endpoint {row.id} ({row.name}) is declared in {row.declared_in}. Change it there, "
             "and run `portway reload`.",
         )
-    if row.status_code == "deleting":
-        raise ActionError("IncorrectState", f"The endpoint {row.id} is being deleted.")
 
 
 def status_shape(row: Row[Any]) -> dict[str, str]:
     """The status of any object that has one; the message only where there is something to say."""
     return {"Code": row.status_code} | ({"Message": row.status_message} if row.status_message else {})
+
+
+def description_of(call: Call) -> str:
+    """The parameter `Description`; an empty one is as good as none. Raises `InvalidParameterValue`."""
+    text = str(call.parameters.get("Description") or "")
+    if len(text) > _MAX_DESCRIPTION:
+        raise ActionError(
+            "InvalidParameterValue",
+            f"The description has {len(text)} characters. It may have up to {_MAX_DESCRIPTION}.",
+        )
+    return text
 
 
 def canonical_cidr(text: str) -> str:
