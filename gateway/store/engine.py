@@ -1,68 +1,87 @@
-"""Opening the store: the engine for each database, and the schema brought up to date."""
+"""Opening the store: which database it is, its tables brought up to date, and the key that belongs to it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event, insert, make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import insert, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from gateway.store.errors import StoreError
-from gateway.store.schema import change, metadata
-from gateway.store.store import WRITES, Store
+from gateway.store.migrating import is_current, migrate
+from gateway.store.postgresql import PostgresqlBackend
+from gateway.store.schema import key_proof
+from gateway.store.sqlite import SqliteBackend
+from gateway.store.store import Store, read, write
 from gateway.store.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine import URL
+    from sqlalchemy import URL, Connection
+
+    from gateway.store.backend import Backend
 
 __all__ = ["open_store"]
 
-_BUSY_MS = 10_000
-"""How long a writer waits for another with SQLite."""
+_BACKENDS: dict[str, Callable[[URL], Backend]] = {"sqlite": SqliteBackend, "postgresql": PostgresqlBackend}
+_PROOF = b"portway"
 
 
 def open_store(url: str, key_file: Path) -> Store:
-    """Open the database, making or migrating its tables. Raises `StoreError`.
+    """Open the database, making or migrating its tables, and its key file. Raises `StoreError`.
 
     `url` is SQLAlchemy's: `sqlite:////var/lib/portway/portway.db` or `postgresql://user@host/database`.
     """
-    store = Store(_engine(_parse(url)), Vault.at(key_file))
-    metadata.create_all(store.engine)
-    with store.write(affects_gateways=False) as connection:
-        if connection.execute(select(change.c.id)).first() is None:
-            connection.execute(insert(change).values(id=1, counter=0))
-    return store
+    backend = _backend(url)
+    try:
+        with read(backend) as connection:
+            current = is_current(connection)
+        if not current:
+            with write(backend) as connection:
+                migrate(connection)
+        return Store(backend, _vault(backend, key_file))
+    except DBAPIError as error:
+        backend.engine.dispose()
+        raise StoreError(f"the store's tables cannot be made or used: {error.orig}") from error
+    except BaseException:
+        backend.engine.dispose()
+        raise
 
 
-def _parse(url: str) -> URL:
+def _backend(url: str) -> Backend:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise StoreError(f"the store's url is none: {error}") from error
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(f"the store's url begins with {parsed.drivername!r}; use sqlite: or postgresql:")
-    return parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed
+        made = _BACKENDS.get(parsed.get_backend_name())
+        if made is not None:
+            return made(parsed)
+    except (ArgumentError, ValueError):
+        # What they say may quote a part of the password.
+        raise StoreError("the store's url is none; write sqlite:////PATH or postgresql://USER@HOST/DATABASE") from None
+    raise StoreError(f"the store's url begins with {parsed.drivername!r}; use sqlite: or postgresql:")
 
 
-def _engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
-    if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
+def _vault(backend: Backend, key_file: Path) -> Vault:
+    """The vault with the key that has sealed what is in the store; a new one only for a store that has none."""
+    with read(backend) as connection:
+        proof = _proof(connection)
+    if proof is None:
+        with write(backend) as connection:
+            proof = _proof(connection) or _take_key(connection, key_file)
+    vault = Vault.existing(key_file)
+    try:
+        vault.open(proof)
+    except StoreError as error:
+        raise StoreError(f"{key_file} is not the key that this store was made with; put that one there") from error
+    return vault
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # else the driver begins transactions where it sees fit
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _proof(connection: Connection) -> bytes | None:
+    return connection.execute(select(key_proof.c.sealed)).scalar()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _take_key(connection: Connection, key_file: Path) -> bytes:
+    sealed = Vault.at(key_file).seal(_PROOF)
+    connection.execute(insert(key_proof).values(id=1, sealed=sealed))
+    return sealed

@@ -46,6 +46,7 @@ __all__ = [
     "executed_signature",
     "gateway_node",
     "idempotency",
+    "key_proof",
     "metadata",
     "network",
     "route",
@@ -75,9 +76,17 @@ _ALIVE: Final = text("ended_at IS NULL")
 change = Table(
     "change",
     metadata,
-    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
     Column("counter", BigInteger, nullable=False),
     comment="One row. Grows by one with every change that gateways have to know of.",
+)
+
+key_proof = Table(
+    "key_proof",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    comment="One row, sealed with the key that all secrets in here are sealed with.",
 )
 
 gateway_node = Table(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, text, update
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import exc, select, update
 
+from gateway.store.backend import WRITE_WAIT_S
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.schema import change
 
@@ -16,44 +17,48 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from gateway.store.backend import Backend
     from gateway.store.vault import Vault
 
-__all__ = ["WRITES", "Store"]
-
-WRITES = "portway_writes"
-"""The execution option of a connection whose transaction writes."""
-
-_WRITERS = 0x706F7274
-"""The advisory lock that writers take with PostgreSQL: one at a time, as with SQLite."""
+__all__ = ["Store", "read", "write"]
 
 
 class Store:
     """The database, with its schema in place."""
 
-    def __init__(self, engine: Engine, vault: Vault) -> None:
+    def __init__(self, backend: Backend, vault: Vault) -> None:
         """`gateway.store.open_store` makes one."""
-        self.engine = engine
+        self.backend = backend
         self.vault = vault
+        self._writing = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The connections to the database."""
+        return self.backend.engine
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, and sees one state of the store. Raises `StoreUnavailableError`."""
-        with _explained(), self.engine.connect() as connection, connection.begin():
+        """A transaction that sees one state of the store, and cannot write. Raises `StoreUnavailableError`."""
+        with read(self.backend) as connection:
             yield connection
 
     @contextmanager
     def write(self, *, affects_gateways: bool = True) -> Iterator[Connection]:
         """A transaction that is alone among writers; committed at the end, undone by whatever is raised inside.
 
-        With `affects_gateways` the change counter grows, and gateways look. Raises `StoreUnavailableError`.
+        With `affects_gateways` the change counter grows, and gateways look. Raises `StoreUnavailableError`; one that
+        is raised at the end leaves open whether the transaction happened.
         """
-        with _explained(), self.engine.connect() as connection:
-            connection.execution_options(**{WRITES: True})
-            with connection.begin():
-                if connection.dialect.name == "postgresql":
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITERS})
-                yield connection
-                _mark(connection, affects_gateways)
+        with self._turn(), write(self.backend) as connection:
+            yield connection
+            if affects_gateways:
+                self.mark_changed(connection)
+
+    def mark_changed(self, connection: Connection) -> None:
+        """Have gateways look when this transaction commits, for who knows only at its end whether they have to."""
+        connection.execute(update(change).values(counter=change.c.counter + 1))
+        self.backend.announce(connection)
 
     def counter(self) -> int:
         """How many changes gateways have to know of so far."""
@@ -64,21 +69,43 @@ class Store:
         """Let go of all connections."""
         self.engine.dispose()
 
-
-def _mark(connection: Connection, affects_gateways: bool) -> None:
-    if affects_gateways:
-        connection.execute(update(change).values(counter=change.c.counter + 1))
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("NOTIFY portway_change"))
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Threads of one process queue up here: with no connection in hand, and woken when it is their turn."""
+        if not self._writing.acquire(timeout=WRITE_WAIT_S):
+            raise StoreUnavailableError(f"others in this process have been writing for more than {WRITE_WAIT_S} s")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def read(backend: Backend) -> Iterator[Connection]:
+    """A transaction that only reads. Raises `StoreError`."""
+    with _explained(backend), backend.engine.connect() as connection:
+        connection.execution_options(**backend.read_options)
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def write(backend: Backend) -> Iterator[Connection]:
+    """A transaction that writes, alone among processes. Raises `StoreError`."""
+    with _explained(backend), backend.engine.connect() as connection:
+        connection.execution_options(**backend.write_options)
+        with connection.begin():
+            backend.be_alone(connection)
+            yield connection
+
+
+@contextmanager
+def _explained(backend: Backend) -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise StoreUnavailableError(f"the database does not answer: {error.orig}") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreUnavailableError(f"the database is gone: {error.orig}") from error
+    except exc.DBAPIError as error:
+        if explanation := backend.explain(error):
+            raise explanation from error
         raise
+    except exc.TimeoutError as error:
+        raise StoreUnavailableError("all connections to the database have been in use for too long") from error

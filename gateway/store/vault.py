@@ -6,17 +6,20 @@ database to another host takes it along.
 
 from __future__ import annotations
 
-import os
+import stat
 from typing import TYPE_CHECKING, Self
 
 from cryptography.fernet import Fernet, InvalidToken
 
 from gateway.store.errors import StoreError
+from gateway.store.private_files import make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Vault"]
+
+_OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 
 class Vault:
@@ -29,10 +32,23 @@ class Vault:
     @classmethod
     def at(cls, path: Path) -> Self:
         """The vault of a key file, which is made where there is none. Raises `StoreError`."""
+        if not path.exists():
+            try:
+                make_private(path, _write_key)
+            except OSError as error:
+                raise StoreError(f"the store's key {path} cannot be made: {error.strerror}") from error
+        return cls.existing(path)
+
+    @classmethod
+    def existing(cls, path: Path) -> Self:
+        """The vault of a key file that has to be there. Raises `StoreError`."""
         try:
-            key = _read_or_make(path)
+            mode = path.stat().st_mode
+            key = path.read_bytes().strip()
         except OSError as error:
             raise StoreError(f"the store's key {path} cannot be read: {error.strerror}") from error
+        if mode & _OTHERS:
+            raise StoreError(f"{path} is open to every user of the host (mode {stat.S_IMODE(mode):04o}); chmod 600 it")
         try:
             return cls(key)
         except ValueError as error:
@@ -52,14 +68,5 @@ class Vault:
             raise StoreError("a secret in the store was sealed with another key; name the right key file") from error
 
 
-def _read_or_make(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return path.read_bytes().strip()
-    with os.fdopen(descriptor, "wb") as file:
-        key = Fernet.generate_key()
-        file.write(key + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+def _write_key(path: Path) -> None:
+    path.write_bytes(Fernet.generate_key() + b"\n")

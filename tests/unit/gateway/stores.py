@@ -97,22 +97,24 @@ class StoreTemplates:
         """Where the tables are, and empty."""
         if engine == "sqlite":
             site = SqliteSite(directory)
-            shutil.copy(self._sqlite, site.path)
+            shutil.copy(self._sqlite.path, site.path)
+            shutil.copy(self._sqlite.key_file, site.key_file)
             return site
-        return PostgresSite(self.server, self.server.create_database(template=self._postgres), directory)
+        shutil.copy(self._postgres.key_file, directory)
+        return PostgresSite(self.server, self.server.create_database(template=self._postgres.database), directory)
 
     @cached_property
     def server(self) -> Postgres:
         return self._start_server()
 
     @cached_property
-    def _sqlite(self) -> Path:
-        site = SqliteSite(self._directory)
+    def _sqlite(self) -> SqliteSite:
+        site = SqliteSite(self._directory / "sqlite")
         site.open().close()
-        return site.path
+        return site
 
     @cached_property
-    def _postgres(self) -> str:
-        database = self.server.create_database()
-        PostgresSite(self.server, database, self._directory).open().close()
-        return database
+    def _postgres(self) -> PostgresSite:
+        site = PostgresSite(self.server, self.server.create_database(), self._directory / "postgresql")
+        site.open().close()
+        return site
