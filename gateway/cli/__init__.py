@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.api import api
 from gateway.cli.check import check
 from gateway.cli.connections import connections
 from gateway.cli.explain import explain
@@ -31,6 +32,7 @@ __all__ = ["app", "main"]
 EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     quickstart: ("portway quickstart --state /srv/vpn", "portway quickstart --no-serve --client ana"),
     serve: ("portway serve --config /etc/portway/config.toml",),
+    api: ("portway api --config /etc/portway/config.toml",),
     check: ("portway check --config config.toml", "portway check --no-host   # of a configuration for another host"),
     profile: (
         "portway profile ana --remote vpn.example.com > ana.ovpn",

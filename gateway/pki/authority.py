@@ -133,6 +133,23 @@ class Authority:
         subject = Subject(name, (), tuple(alternative_name(text) for text in texts))
         return self._issue(subject, Role.SERVER, days, key_type)
 
+    def issue_service(self, name: str, alternative_names: Sequence[str], days: int) -> tuple[NewCertificate, bytes]:
+        """Issue a short-lived certificate to a service of this host, and give the authority's own in PEM besides.
+
+        It is not listed here and cannot be revoked: the service keeps it, and asks again before it ends.
+        """
+        subject = Subject(check_name(name), (), tuple(alternative_name(text) for text in alternative_names))
+        now = self._clock()
+        with self._opened() as (root, _):
+            not_after = min(now + timedelta(days=days), _end_of_life(root.certificate, now, None))
+            new = issuing.issue_server_certificate(root, subject, KeyType.ECDSA_P256, now=now, not_after=not_after)
+            return new, issuing.build_certificate_pem(root.certificate)
+
+    def certificate(self) -> bytes:
+        """Return the authority's own certificate, in PEM."""
+        self._check_exists()
+        return self.directory.read(_ROOT_CERTIFICATE)
+
     def issue_client(
         self, name: str, *, groups: Sequence[str] = (), days: int | None = None, key_type: KeyType = KeyType.ECDSA_P256
     ) -> IssuedCertificate:
