@@ -38,7 +38,7 @@ from policy.spec import (
     ServerCertificate,
     TargetNetwork,
 )
-from policy.validate import validate
+from policy.validate import validate, validate_endpoint
 from policy.validate_network import destination_obstacles, is_overlap
 from policy.validate_networks import validate_networks
 from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
@@ -95,6 +95,7 @@ __all__ = [
     "redirects_gateway",
     "render_explanation",
     "validate",
+    "validate_endpoint",
     "validate_networks",
     "verdict_sentence",
 ]

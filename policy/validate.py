@@ -17,12 +17,12 @@ from policy.validate_network import check_network, is_overlap
 from policy.validate_settings import check_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from policy.host_facts import HostFacts
     from policy.spec import EndpointSpec, GatewaySpec, TargetNetwork
 
-__all__ = ["check_target_on_host", "validate"]
+__all__ = ["check_target_on_host", "validate", "validate_endpoint"]
 
 
 def validate(spec: GatewaySpec, facts: HostFacts | None = None) -> tuple[Problem, ...]:
@@ -31,6 +31,27 @@ def validate(spec: GatewaySpec, facts: HostFacts | None = None) -> tuple[Problem
     A spec may be applied when none of them is an error.
     """
     return tuple(_problems(spec, facts))
+
+
+def validate_endpoint(
+    endpoint: EndpointSpec, others: Sequence[EndpointSpec], facts: HostFacts | None = None
+) -> tuple[Problem, ...]:
+    """All problems of one endpoint beside others, which are not judged; it is `endpoint` in the key paths."""
+    return tuple(_problems_beside("endpoint", endpoint, others, facts))
+
+
+def _problems_beside(
+    path: str, endpoint: EndpointSpec, others: Sequence[EndpointSpec], facts: HostFacts | None
+) -> Iterator[Problem]:
+    yield from check_settings(path, endpoint)
+    yield from check_network(path, endpoint)
+    if facts is not None:
+        yield from _check_on_host(path, endpoint, facts)
+    for other in others:
+        yield from _check_beside(path, endpoint, other)
+        yield from _check_paths_into(path, endpoint, other)
+        for problem in _check_paths_into("", other, endpoint):
+            yield error(f"{path}.client_cidr_block", f'The endpoint "{other.name}" leads into it: {problem.text}')
 
 
 def _problems(spec: GatewaySpec, facts: HostFacts | None) -> Iterator[Problem]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import tomllib
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +83,7 @@ def judge_spec(spec: GatewaySpec, facts: HostFacts | None) -> tuple[Problem, ...
 
 def judge_networks(config: Config, facts: HostFacts | None) -> tuple[Problem, ...]:
     """What `policy.validate_networks` has to say of what this host offers, with names as in the file."""
-    networks = [replace(network.target, name=network.name) for network in config.networks]
+    networks = [network.target(network.name) for network in config.networks]
     return tuple(
         Problem(found.key_path, found.text, severity=found.severity)
         for found in validate_networks(networks, config.spec, facts)

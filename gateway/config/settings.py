@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.actions import ServiceSettings
-    from policy import GatewaySpec
+    from policy import GatewaySpec, SecurityGroup
 
 __all__ = [
     "ApiSettings",
@@ -124,10 +124,9 @@ class Network:
         """The id of its VPC."""
         return vpc_id(self.vpc)
 
-    @property
-    def target(self) -> TargetNetwork:
-        """The same as an endpoint has it, called by its id."""
-        return TargetNetwork(self.subnet_id, self.interface, self.cidr, self.nat, self.next_hop)
+    def target(self, name: str, security_groups: tuple[SecurityGroup, ...] | None = None) -> TargetNetwork:
+        """The same as an endpoint has it."""
+        return TargetNetwork(name, self.interface, self.cidr, self.nat, self.next_hop, security_groups)
 
 
 @dataclass(frozen=True, slots=True)

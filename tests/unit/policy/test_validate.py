@@ -8,7 +8,7 @@ import pytest
 from policy.host_facts import HostFacts, HostInterface
 from policy.problems import Problem, Severity
 from policy.spec import LOCAL, EndpointSpec, GatewaySpec
-from policy.validate import validate
+from policy.validate import validate, validate_endpoint
 from tests.unit.policy.specs import ENDPOINT, OFFICE, endpoint, gateway, ip, route, rule
 
 HOST = HostFacts(
@@ -50,6 +50,24 @@ def test_two_endpoints_may_not_share_a_name() -> None:
     ((key, text),) = beside(replace(SECOND, name="main"))
     assert key == "endpoint[1].name"
     assert 'Another endpoint is called "main" too.' in text
+
+
+def test_one_endpoint_can_be_judged_beside_others_that_are_not() -> None:
+    broken = replace(ENDPOINT, name="broken", client_cidr_block=IPv4Network("10.91.0.0/22"), vpn_port=0)
+    assert validate_endpoint(SECOND, (ENDPOINT, broken), HOST) == ()
+    assert [problem.key_path for problem in validate_endpoint(broken, (SECOND,), HOST)] == ["endpoint.vpn_port"]
+
+
+def test_an_endpoint_may_be_in_the_way_of_another_in_either_direction() -> None:
+    taken = replace(SECOND, client_cidr_block=IPv4Network("10.20.0.0/22"), target_networks=(), routes=())
+    into, out_of = validate_endpoint(taken, (ENDPOINT,)), validate_endpoint(ENDPOINT, (taken,))
+    assert {problem.key_path for problem in into if problem.severity is Severity.ERROR} == {
+        "endpoint.client_cidr_block"
+    }
+    assert {problem.key_path for problem in out_of} == {
+        "endpoint.target_network[0].cidr",
+        "endpoint.route[0].destination",
+    }
 
 
 @pytest.mark.parametrize("overlapping", ["10.80.0.0/22", "10.80.1.0/24", "10.80.0.0/16"])

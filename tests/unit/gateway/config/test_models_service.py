@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config import check_config, load_config
 from gateway.object_ids import subnet_id, vpc_id
-from policy import HostFacts
+from policy import HostFacts, TargetNetwork
 from tests.unit.gateway.config_files import write_config
 
 
@@ -101,8 +101,7 @@ def test_networks_have_ids_that_follow_from_their_names(home: Path) -> None:
     office, lab = load_config(with_networks(home, OFFICE, LAB)).networks
     assert (office.subnet_id, office.vpc_id) == (subnet_id("office"), vpc_id("main"))
     assert (lab.subnet_id, lab.vpc_id) == (subnet_id("lab"), vpc_id("research"))
-    assert office.target.name == office.subnet_id
-    assert office.target.cidr == IPv4Network("10.20.0.0/24")
+    assert office.target("it") == TargetNetwork("it", "eth1", IPv4Network("10.20.0.0/24"))
 
 
 def test_a_network_is_a_zone_of_its_own_and_a_zone_may_have_several(home: Path) -> None:
