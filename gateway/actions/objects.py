@@ -38,9 +38,9 @@ def is_visible(call: Call, endpoint_id: str) -> bool:
 def find_endpoint(call: Call, endpoint_id: str, *, for_change: bool = False, for_deletion: bool = False) -> Row[Any]:
     """The row of an endpoint that has not ended.
 
-    Raises `InvalidClientVpnEndpointId.NotFound`, also where the caller may not know of it. With `for_change`, raises
-    `UnsupportedOperation` for one that a file declares, and unless `for_deletion`, `IncorrectState` for one that is
-    being deleted.
+    Raises `InvalidClientVpnEndpointId.NotFound`, also where the caller may not know of it. With `for_change` and
+    `for_deletion`, raises `UnsupportedOperation` for one that a file declares; with `for_change`, `IncorrectState`
+    for one that is being deleted.
     """
     found = None
     if is_visible(call, endpoint_id):
