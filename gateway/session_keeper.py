@@ -20,9 +20,8 @@ import structlog
 import trio
 
 from gateway.authorization import Refusal
-from gateway.connection_log import Counters
 from gateway.session_log import new_connection_id
-from gateway.sessions import Session, SessionTable
+from gateway.sessions import Session, SessionTable, counters_of
 from gateway.timers import TimerHeap
 from tunnel import (
     AuthenticationRequested,
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from gateway.endpoint_settings import Terms
     from gateway.session_log import SessionLog
     from gateway.sessions import Lease
-    from tunnel import Admission, DataPlane, Event, Path, Traffic
+    from tunnel import Admission, DataPlane, Event, Path
 
 __all__ = ["SessionKeeper"]
 
@@ -292,7 +291,7 @@ class SessionKeeper:
     def _refresh(self, session: Session, now: float) -> None:
         session.refresh_moment = now + self._refresh_s
         if session.lease is not None:
-            session.counters = _counters(self._plane.traffic(session.lease.peer_id))
+            session.counters = counters_of(self._plane.traffic(session.lease.peer_id))
             self._log.connected(session)
 
     # The end
@@ -330,7 +329,7 @@ class SessionKeeper:
         lease = self.sessions.revoke(session)
         if lease is not None:
             self._authorizer.release(lease)
-            session.counters = _counters(self._plane.remove_peer(lease.peer_id))
+            session.counters = counters_of(self._plane.remove_peer(lease.peer_id))
 
     def _forget(self, session: Session) -> None:
         """Nothing more will come of this session."""
@@ -363,12 +362,3 @@ class SessionKeeper:
 
     def _finish_after_fault(self, session: Session) -> None:
         self._finish(session, CloseReason.INTERNAL_ERROR, "a fault in the gateway ended this session")
-
-
-def _counters(traffic: Traffic) -> Counters:
-    return Counters(
-        ingress_packets=traffic.ingress_packets,
-        ingress_bytes=traffic.ingress_bytes,
-        egress_packets=traffic.egress_packets,
-        egress_bytes=traffic.egress_bytes,
-    )

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from gateway.identity import Identity
-    from tunnel import Path, ServerConnection
+    from tunnel import Path, ServerConnection, Traffic
 
-__all__ = ["Lease", "PeerIds", "Session", "SessionTable"]
+__all__ = ["Lease", "PeerIds", "Session", "SessionTable", "counters_of"]
 
 _Way = tuple[tuple[str, int], str, int]
 
@@ -73,6 +73,16 @@ class Session:
             if own is not None and (moment is None or own < moment):
                 moment = own
         return moment
+
+
+def counters_of(traffic: Traffic) -> Counters:
+    """What the plane has counted for a session, as the connection log tells it."""
+    return Counters(
+        ingress_packets=traffic.ingress_packets,
+        ingress_bytes=traffic.ingress_bytes,
+        egress_packets=traffic.egress_packets,
+        egress_bytes=traffic.egress_bytes,
+    )
 
 
 class PeerIds:

@@ -5,7 +5,7 @@ holding up traffic.
 """
 
 from gateway.connection_log.reasons import EXPLANATIONS, ReasonCode, RefusalReason
-from gateway.connection_log.record import AttemptStatus, ConnectionRecord, Counters, RecordType
+from gateway.connection_log.record import AttemptStatus, ConnectionRecord, Counters, RecordType, build_loss_line
 from gateway.connection_log.sinks import FileSink, JournalSink, Sink, StreamSink
 from gateway.connection_log.writer import ConnectionLog, SinkStatus
 
@@ -23,4 +23,5 @@ __all__ = [
     "Sink",
     "SinkStatus",
     "StreamSink",
+    "build_loss_line",
 ]

@@ -61,11 +61,18 @@ class ConnectionLog:
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._writers = [_Writer(sink, node, queue_lines, unix_time) for sink in sinks]
+        self._followers: list[Callable[[ConnectionRecord], None]] = []
+
+    def follow(self, follower: Callable[[ConnectionRecord], None]) -> None:
+        """Give every record from now on to this one as well, the moment it is written; it has to return at once."""
+        self._followers.append(follower)
 
     def write(self, record: ConnectionRecord) -> None:
         """Queue the record for every sink. Returns at once and never fails."""
         for writer in self._writers:
             writer.offer(record)
+        for follower in self._followers:
+            _tell(follower, record)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring lines to the sinks until cancelled."""
@@ -93,6 +100,14 @@ class ConnectionLog:
     def status(self) -> tuple[SinkStatus, ...]:
         """How the sinks fare."""
         return tuple(writer.status() for writer in self._writers)
+
+
+def _tell(follower: Callable[[ConnectionRecord], None], record: ConnectionRecord) -> None:
+    """A fault of the follower's is not the session's that the record is about."""
+    try:
+        follower(record)
+    except Exception:
+        logger.exception("a connection record could not be followed", connection_id=record.connection_id)
 
 
 class _Writer:

@@ -129,13 +129,14 @@ class FakePlane(DataPlane):
 
 
 class RecordingLog(ConnectionLog):
-    """Keeps records instead of writing them."""
+    """Keeps records, for want of sinks."""
 
     def __init__(self) -> None:
         super().__init__((), node="gw1")
         self.records: list[ConnectionRecord] = []
 
     def write(self, record: ConnectionRecord) -> None:
+        super().write(record)
         self.records.append(record)
 
     @property
