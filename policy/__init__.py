@@ -17,6 +17,7 @@ from policy.explain import Explanation, explain
 from policy.explain_text import render_explanation, verdict_sentence
 from policy.host_facts import HostFacts, HostInterface
 from policy.pool import AddressPool, pool_capacity
+from policy.prefix_sweep import sweep
 from policy.problems import Problem, Severity
 from policy.remedies import Remedy
 from policy.routes import pushed_routes, redirects_gateway
@@ -94,6 +95,7 @@ __all__ = [
     "pushed_routes",
     "redirects_gateway",
     "render_explanation",
+    "sweep",
     "validate",
     "validate_endpoint",
     "validate_networks",

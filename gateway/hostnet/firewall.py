@@ -1,8 +1,10 @@
 """The daemon's own nftables table `inet portway_<daemon id>`: what it says, and keeping it so.
 
     forward      from a tunnel: packets that connection tracking finds invalid are dropped, others go on
+                 security groups: in both directions, what their rules no longer allow (`security_groups`)
                  towards a tunnel: replies and related packets; new connections only with `clients_reachable`
                  guard: where Portway has turned forwarding on, the host routes for the tunnels and nobody else
+    input        security groups, for the host's own addresses on target networks
     prerouting   a source in a client range is believed only from its tunnel, and from the host itself
     postrouting  masquerade towards target networks with `nat`, route by route; none for routed ones
 
@@ -21,13 +23,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.hostnet import expressions as nft
 from gateway.hostnet.nft import FAMILY, Nft
 from gateway.hostnet.records import Device
+from gateway.hostnet.security_groups import GuardedTunnel, build_dispatch, build_filters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from ipaddress import IPv4Network
 
+    from gateway.hostnet.expressions import Expression, TableKey
     from gateway.hostnet.routing import TargetRoute
 
 __all__ = ["Claim", "Firewall", "Ruleset", "TableRecord", "TunnelRules", "build_table", "parse_record", "table_name"]
@@ -40,7 +45,9 @@ _TRANSLATION_PRIORITY = 100  # srcnat
 _FILTER_PRIORITY = 0
 _SOURCE_CHECK_PRIORITY = -150  # mangle: after conntrack has undone translations, before routing
 
-Expression = dict[str, Any]
+_STATE = {"ct": {"key": "state"}}
+_INPUT = {"meta": {"key": "iifname"}}
+_OUTPUT = {"meta": {"key": "oifname"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +135,23 @@ def build_table(name: str, ruleset: Ruleset) -> list[Expression]:
     devices = {tunnel.device: None for tunnel in ruleset.tunnels}
     claims = {claim.device: claim.host_forwarded for claim in ruleset.claims}
     reachable = {tunnel.device: None for tunnel in ruleset.tunnels if tunnel.clients_reachable}
+    guarded = [each for each in map(_guarded, ruleset.tunnels) if each.is_filtered]
     return [
         *build_removal(name),
         {"add": {"table": {"family": FAMILY, "name": name}}},
         _build_set(table, "tunnels", devices),
         _build_set(table, "reachable", reachable),
         _build_set(table, "opened", claims),
-        *_build_forward(table),
+        *build_filters(table, guarded),
+        *_build_forward(table, guarded),
+        *_build_input(table, guarded),
         *_build_prerouting(table, ruleset.tunnels),
         *_build_postrouting(table, ruleset.tunnels),
     ]
+
+
+def _guarded(tunnel: TunnelRules) -> GuardedTunnel:
+    return GuardedTunnel(tunnel.device, tunnel.client_range, tunnel.routes)
 
 
 def build_removal(name: str) -> list[Expression]:
@@ -146,7 +160,7 @@ def build_removal(name: str) -> list[Expression]:
     return [{"add": {"table": table}}, {"delete": {"table": table}}]
 
 
-def _build_set(table: Mapping[str, str], name: str, devices: Mapping[Device, bool | None]) -> Expression:
+def _build_set(table: TableKey, name: str, devices: Mapping[Device, bool | None]) -> Expression:
     elements = [
         {"elem": {"val": device.name, "comment": build_comment(device.ifindex, host_forwarded)}}
         for device, host_forwarded in sorted(devices.items(), key=lambda item: item[0].name)
@@ -155,77 +169,64 @@ def _build_set(table: Mapping[str, str], name: str, devices: Mapping[Device, boo
     return {"add": {"set": {**table, "name": name, "type": "ifname"} | ({"elem": elements} if elements else {})}}
 
 
-def _build_forward(table: Mapping[str, str]) -> list[Expression]:
-    invalid = _match("ct", "state", "in", ["invalid"])
-    replies = _match("ct", "state", "in", ["established", "related"])
+def _build_forward(table: TableKey, guarded: Sequence[GuardedTunnel]) -> list[Expression]:
+    invalid = nft.match(_STATE, ["invalid"], "in")
+    replies = nft.match(_STATE, ["established", "related"], "in")
     guard = (
-        _match("meta", "nfproto", "==", "ipv4"),
-        _match("meta", "iifname", "==", "@opened"),
-        _match("meta", "oifname", "!=", TUNNEL_WILDCARD),
+        nft.match({"meta": {"key": "nfproto"}}, "ipv4"),
+        nft.match(_INPUT, "@opened"),
+        nft.match(_OUTPUT, TUNNEL_WILDCARD, "!="),
     )
-    into_tunnel = _match("meta", "oifname", "==", "@tunnels")
+    into_tunnel = nft.match(_OUTPUT, "@tunnels")
     return [
-        _chain(table, "forward", "filter", _FILTER_PRIORITY),
-        _drop(table, "forward", "invalid from clients", _match("meta", "iifname", "==", "@tunnels"), invalid),
-        _drop(table, "forward", "invalid to clients", into_tunnel, invalid),
-        _rule(table, "forward", into_tunnel, replies, {"accept": None}),
-        _rule(table, "forward", _match("meta", "oifname", "==", "@reachable"), {"accept": None}),
-        _drop(table, "forward", "clients are not reachable", into_tunnel),
-        _drop(table, "forward", "not a router for others", *guard),
+        nft.base_chain(table, "forward", "filter", _FILTER_PRIORITY),
+        nft.counted_drop(table, "forward", "invalid from clients", nft.match(_INPUT, "@tunnels"), invalid),
+        nft.counted_drop(table, "forward", "invalid to clients", into_tunnel, invalid),
+        *build_dispatch(table, "forward", guarded),
+        nft.rule(table, "forward", into_tunnel, replies, {"accept": None}),
+        nft.rule(table, "forward", nft.match(_OUTPUT, "@reachable"), {"accept": None}),
+        nft.counted_drop(table, "forward", "clients are not reachable", into_tunnel),
+        nft.counted_drop(table, "forward", "not a router for others", *guard),
     ]
 
 
-def _build_prerouting(table: Mapping[str, str], tunnels: Iterable[TunnelRules]) -> list[Expression]:
+def _build_input(table: TableKey, guarded: Sequence[GuardedTunnel]) -> list[Expression]:
+    if not guarded:
+        return []
+    return [
+        nft.base_chain(table, "input", "filter", _FILTER_PRIORITY),
+        *build_dispatch(table, "input", guarded),
+    ]
+
+
+def _build_prerouting(table: TableKey, tunnels: Iterable[TunnelRules]) -> list[Expression]:
     checks = [
-        _drop(
+        nft.counted_drop(
             table,
             "prerouting",
             "client address from elsewhere",
-            _match("meta", "iifname", "!=", {"set": ["lo", tunnel.device.name]}),
-            _match_network("saddr", tunnel.client_range),
+            nft.match(_INPUT, {"set": ["lo", tunnel.device.name]}, "!="),
+            nft.match_network(nft.address("saddr"), tunnel.client_range),
         )
         for tunnel in tunnels
     ]
-    return [_chain(table, "prerouting", "filter", _SOURCE_CHECK_PRIORITY), *checks]
+    return [nft.base_chain(table, "prerouting", "filter", _SOURCE_CHECK_PRIORITY), *checks]
 
 
-def _build_postrouting(table: Mapping[str, str], tunnels: Iterable[TunnelRules]) -> list[Expression]:
+def _build_postrouting(table: TableKey, tunnels: Iterable[TunnelRules]) -> list[Expression]:
     translations = [
-        _rule(
+        nft.rule(
             table,
             "postrouting",
-            _match_network("saddr", tunnel.client_range),
-            _match("meta", "oifname", "==", route.target.interface),
-            *([_match_network("daddr", route.destination)] if route.destination.prefixlen else []),
+            nft.match_network(nft.address("saddr"), tunnel.client_range),
+            nft.match(_OUTPUT, route.target.interface),
+            *([nft.match_network(nft.address("daddr"), route.destination)] if route.destination.prefixlen else []),
             {"masquerade": None} if route.target.nat else {"accept": None},
         )
         for tunnel in tunnels
         for route in tunnel.routes
     ]
-    return [_chain(table, "postrouting", "nat", _TRANSLATION_PRIORITY), *translations]
-
-
-def _chain(table: Mapping[str, str], hook: str, kind: str, priority: int) -> Expression:
-    return {"add": {"chain": {**table, "name": hook, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}}}
-
-
-def _rule(table: Mapping[str, str], chain: str, *expressions: Expression, comment: str | None = None) -> Expression:
-    rule = {**table, "chain": chain, "expr": list(expressions)}
-    return {"add": {"rule": rule | ({"comment": comment} if comment else {})}}
-
-
-def _drop(table: Mapping[str, str], chain: str, why: str, *matches: Expression) -> Expression:
-    counter = {"counter": {"packets": 0, "bytes": 0}}
-    return _rule(table, chain, *matches, counter, {"drop": None}, comment=why)
-
-
-def _match(kind: str, key: str, operator: str, value: Any) -> Expression:
-    return {"match": {"op": operator, "left": {kind: {"key": key}}, "right": value}}
-
-
-def _match_network(field: str, network: IPv4Network) -> Expression:
-    prefix = {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
-    return {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": field}}, "right": prefix}}
+    return [nft.base_chain(table, "postrouting", "nat", _TRANSLATION_PRIORITY), *translations]
 
 
 _COMMENT = re.compile(r"ifindex=(?P<ifindex>[0-9]+)(?: ip_forward=(?P<host_forwarded>[01]))?")
