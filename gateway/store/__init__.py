@@ -7,9 +7,10 @@ an advisory lock with PostgreSQL), so that what one has checked still holds when
 
 from __future__ import annotations
 
+from gateway.store.changes import ChangeWatch, watch_changes
 from gateway.store.engine import open_store
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.store import Store
 from gateway.store.vault import Vault
 
-__all__ = ["Store", "StoreError", "StoreUnavailableError", "Vault", "open_store"]
+__all__ = ["ChangeWatch", "Store", "StoreError", "StoreUnavailableError", "Vault", "open_store", "watch_changes"]

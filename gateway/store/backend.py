@@ -67,5 +67,6 @@ class Backend(Protocol):
 def detached_connection(engine: Engine) -> Any:
     """A driver's connection that the pool no longer knows, for whoever keeps it. Raises what the driver raises."""
     lent = engine.raw_connection()
+    connection = lent.driver_connection
     lent.detach()
-    return lent.driver_connection
+    return connection
