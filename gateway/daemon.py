@@ -114,7 +114,7 @@ class _Daemon:
 
     async def start(self) -> None:
         """Bring everything up, in order; ready when this returns."""
-        terms = await prepare(self._config.spec, self._host)
+        terms = await prepare(self._config, self._host)
         self._nursery.start_soon(self._keep_going, self._connection_log.run)
         self._nursery.start_soon(self._listen_to_signals)
         await self._host.open()

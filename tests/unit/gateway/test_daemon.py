@@ -171,7 +171,7 @@ async def test_another_plane_waits_for_the_next_start(world: DaemonWorld) -> Non
     async with world.serving():
         world.write(main(), plane="python")
         said = await world.ask(request="reload")
-        assert "The changes of [gateway] take effect when the daemon is started again." in said
+        assert "The changes of [gateway], [store] and [api] take effect when the daemon is started again." in said
 
 
 async def test_sighup_loads_the_configuration_again(world: DaemonWorld) -> None:

@@ -39,7 +39,7 @@ class Running:
     async def start(self, *endpoints: dict[str, Any]) -> None:
         self.write(*endpoints)
         config = load_config(self._file)
-        terms = await prepare(config.spec, self.world.host)
+        terms = await prepare(config, self.world.host)
         await self.world.fleet.start(tuple(terms.values()))
         self._reconciler = Reconciler(self._file, config, self.world.fleet, self.world.host)
 
@@ -199,12 +199,13 @@ async def test_what_openssl_does_not_take_is_refused_before_anything_is_touched(
     async with fleet_world() as world:
         gateway = Running(tmp_path, world)
         gateway.write(main())
-        spec = load_config(tmp_path / "config.toml").spec
+        config = load_config(tmp_path / "config.toml")
+        spec = config.spec
         broken = replace(
             spec.endpoints[0], server_certificate=replace(spec.endpoints[0].server_certificate, private_key=b"none")
         )
         with pytest.raises(ConfigRefused, match="endpoint main: The certificate and its key"):
-            await prepare(replace(spec, endpoints=(broken,)), world.host)
+            await prepare(replace(config, spec=replace(spec, endpoints=(broken,))), world.host)
 
 
 async def test_a_gateway_that_stops_finishes_a_reload_first_and_begins_no_other(tmp_path: Path) -> None:
