@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
-from gateway.store.schema import association, authorization_rule, endpoint, network, route, security_group
+from gateway.store.schema import (
+    association,
+    authorization_rule,
+    connection,
+    endpoint,
+    network,
+    route,
+    security_group,
+)
 from tests.unit.gateway.actions.harness import NOW
 
 if TYPE_CHECKING:
@@ -118,3 +126,21 @@ def add_security_group(store: Store, group_id: str = "sg-1", **changes: Any) -> 
     values = {"vpc_id": "vpc-1", "name": group_id, "description": "", "created_at": NOW}
     add(store, security_group, **(values | {"id": group_id} | changes))
     return group_id
+
+
+def add_connection(store: Store, connection_id: str = "cvpn-connection-1", **changes: Any) -> str:
+    values = {
+        "endpoint_id": ENDPOINT_ID,
+        "node": "here",
+        "status_code": "active",
+        "common_name": "laptop",
+        "groups": [],
+        "client_ip": "10.20.0.2",
+        "device_ip": "198.51.100.9",
+        "device_port": 50096,
+        "transport_protocol": "udp",
+        "established_at": NOW - 60,
+        "updated_at": NOW - 1,
+    }
+    add(store, connection, **(values | {"id": connection_id} | changes))
+    return connection_id
