@@ -1,0 +1,78 @@
+"""Rows for tests: whole ones, of which a test says only what it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert
+
+from gateway.store import schema
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["put_association", "put_connection", "put_endpoint", "put_usage"]
+
+
+def put_endpoint(connection: Connection, endpoint_id: str, **members: Any) -> None:
+    row = {
+        "id": endpoint_id,
+        "origin": "api",
+        "status_code": "available",
+        "created_at": 0,
+        "client_cidr_block": f"10.{endpoint_id}.0.0/16",
+        "server_certificate_arn": "arn",
+        "authentication_options": [],
+        "transport_protocols": ["udp"],
+        "vpn_port": 443,
+        "dns_servers": [],
+        "split_tunnel": True,
+        "session_timeout_hours": 24,
+        "disconnect_on_session_timeout": True,
+        "default_security_group_ids": [],
+        "connection_log_options": {},
+        "client_connect_options": {},
+        "client_login_banner_options": {},
+        "client_route_enforcement_options": {},
+        "self_service_portal": False,
+        "endpoint_ip_address_type": "ipv4",
+        "traffic_ip_address_type": "ipv4",
+        "settings": {},
+    }
+    connection.execute(insert(schema.endpoint).values(row | members))
+
+
+def put_association(connection: Connection, association_id: str, endpoint_id: str, **members: Any) -> None:
+    row = {
+        "id": association_id,
+        "endpoint_id": endpoint_id,
+        "subnet_id": association_id,
+        "vpc_id": "vpc",
+        "zone": association_id,
+        "status_code": "associated",
+        "created_at": 0,
+    }
+    connection.execute(insert(schema.association).values(row | members))
+
+
+def put_connection(connection: Connection, connection_id: str, endpoint_id: str, **members: Any) -> None:
+    row = {
+        "id": connection_id,
+        "endpoint_id": endpoint_id,
+        "node": "node",
+        "status_code": "active",
+        "common_name": "name",
+        "groups": [],
+        "client_ip": "10.0.0.2",
+        "device_ip": "192.0.2.1",
+        "device_port": 1194,
+        "transport_protocol": "udp",
+        "established_at": 0,
+        "updated_at": 0,
+    }
+    connection.execute(insert(schema.connection).values(row | members))
+
+
+def put_usage(connection: Connection, usage_id: str, **members: Any) -> None:
+    row = {"kind": "connection", "id": usage_id, "endpoint_id": "1", "groups": [], "started_at": 0, "seen_at": 0}
+    connection.execute(insert(schema.usage).values(row | members))
