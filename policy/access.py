@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-    from policy.spec import AuthorizationRule, EndpointSpec, Route
+    from policy.spec import AuthorizationRule, EndpointSpec, Route, TargetNetwork
 
 __all__ = [
     "UNROUTABLE",
@@ -41,6 +41,7 @@ __all__ = [
     "deciding_route",
     "deciding_rules",
     "grants",
+    "target_of",
     "unroutable",
 ]
 
@@ -110,6 +111,13 @@ def deciding_route(spec: EndpointSpec, destination: IPv4Address) -> Route | None
         route for route in spec.routes if destination in route.destination and (route.target == LOCAL) == inside
     ]
     return max(candidates, key=lambda route: route.destination.prefixlen, default=None)
+
+
+def target_of(spec: EndpointSpec, route: Route | None) -> TargetNetwork | None:
+    """The target network that a route leads to; None for a `local` one, and for no route."""
+    if route is None:
+        return None
+    return next((target for target in spec.target_networks if target.name == route.target), None)
 
 
 def deciding_rules(spec: EndpointSpec, destination: IPv4Address) -> tuple[AuthorizationRule, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from policy.access import Verdict, decide, deciding_route, deciding_rules, grants, unroutable
+from policy.access import Verdict, decide, deciding_route, deciding_rules, grants, target_of, unroutable
+from policy.explain_groups import Packet, SecurityFinding, examine_groups
 from policy.remedies import Remedy, find_remedies
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Explanation:
     """Those of `rules` that let this client pass: for everyone, or for one of its groups."""
     shadowed: tuple[AuthorizationRule, ...]
     """Rules with a wider prefix around the destination, the longest first; they do not count."""
+    security: SecurityFinding | None
+    """What security groups say of it; None where none filter, or where it does not come that far."""
     remedies: tuple[Remedy, ...]
     """What would let the packet pass; empty where it passes, or where nothing would."""
 
@@ -57,8 +60,9 @@ class Explanation:
 
     @property
     def allowed(self) -> bool:
-        """Whether the packet goes on."""
-        return self.verdict.allowed and not self.is_spoofed
+        """Whether the packet goes on; where port or protocol were left open, whether some such packet does."""
+        filtered = self.security is not None and not self.security.allowed
+        return self.verdict.allowed and not self.is_spoofed and not filtered
 
 
 def explain(
@@ -72,10 +76,13 @@ def explain(
 ) -> Explanation:
     """Decide about a packet and say why.
 
-    `port` and `protocol` (a name such as `tcp`) are only echoed: rules hold for all of them. `source` is the client's
-    address inside the tunnel, where one is known.
+    `port` and `protocol` (a name such as `tcp`) matter to security groups; rules hold for all of them. `source` is the
+    client's address inside the tunnel, where one is known.
     """
     route = deciding_route(spec, destination)
+    target = target_of(spec, route)
+    verdict = decide(spec, groups, destination)
+    packet = Packet(destination, port, protocol)
     rules = deciding_rules(spec, destination)
     return Explanation(
         endpoint=spec.name,
@@ -85,22 +92,17 @@ def explain(
         source=source,
         port=port,
         protocol=protocol,
-        verdict=decide(spec, groups, destination),
+        verdict=verdict,
         unroutable=unroutable(destination),
         route=route,
-        target=_target(spec, route),
+        target=target,
         prefix=rules[0].destination if rules else None,
         rules=rules,
         granted_by=tuple(rule for rule in rules if grants(rule, groups)),
         shadowed=_shadowed(spec, destination),
-        remedies=find_remedies(spec, groups, destination),
+        security=examine_groups(target, packet) if verdict.allowed else None,
+        remedies=find_remedies(spec, groups, packet),
     )
-
-
-def _target(spec: EndpointSpec, route: Route | None) -> TargetNetwork | None:
-    if route is None:
-        return None
-    return next((target for target in spec.target_networks if target.name == route.target), None)
 
 
 def _shadowed(spec: EndpointSpec, destination: IPv4Address) -> tuple[AuthorizationRule, ...]:

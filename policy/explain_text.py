@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policy.access import Verdict
+from policy.security_groups import describe_traffic
 from policy.spec import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from policy.explain import Explanation
-    from policy.spec import AuthorizationRule
+    from policy.explain_groups import SecurityFinding
+    from policy.spec import AuthorizationRule, SecurityGroup, SecurityGroupRule
 
 __all__ = ["render_explanation", "verdict_sentence"]
 
 _LABEL_WIDTH = 9
+_RULES_SHOWN = 5
+"""Of a security group, before the rest is only counted."""
 
 
 def render_explanation(explanation: Explanation) -> str:
@@ -40,8 +44,12 @@ def _decisive_reason(explanation: Explanation) -> str:
         return f"{explanation.unroutable} is never forwarded"
     if explanation.verdict is Verdict.NO_ROUTE:
         return "no route leads there"
+    if explanation.security is not None and not explanation.security.allowed:
+        return f"no security group of {explanation.security.target.name} lets it pass"
     if explanation.granted_by:
-        return f"the rule for {explanation.prefix} authorises {_grantee(explanation.granted_by[0])}"
+        partly = explanation.security is not None and not explanation.security.wholly
+        passing = ", and security groups let some of it pass" if partly else ""
+        return f"the rule for {explanation.prefix} authorises {_grantee(explanation.granted_by[0])}{passing}"
     if explanation.prefix is not None:
         return f"the rules for {explanation.prefix} authorise none of the client's groups"
     return "no authorization rule covers it"
@@ -63,6 +71,8 @@ def _reasons(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield from _rules(explanation)
     for rule in explanation.shadowed:
         yield "ignored", f"{_rule(rule)}, because {explanation.prefix} is longer and decides alone"
+    if explanation.security is not None:
+        yield from _security(explanation.security)
     if explanation.allowed:
         yield from _notes(explanation)
 
@@ -89,8 +99,35 @@ def _rules(explanation: Explanation) -> Iterator[tuple[str, str]]:
         )
 
 
+def _security(finding: SecurityFinding) -> Iterator[tuple[str, str]]:
+    """The rule that lets all of it pass; else what each group lets pass there."""
+    if finding.wholly:
+        group, rule = finding.wholly[0]
+        yield "security", f"{_group(group)} allows {_traffic(rule)}"
+        return
+    if not finding.groups:
+        yield "security", "no group, so nothing passes"
+    for group in finding.groups:
+        rules = [rule for of_group, rule in finding.partly or finding.toward if of_group == group]
+        yield "security", f"{_group(group)} allows {_several(rules) if rules else 'nothing of it'}"
+
+
+def _group(group: SecurityGroup) -> str:
+    return f"{group.name} ({group.id})"
+
+
+def _several(rules: Sequence[SecurityGroupRule]) -> str:
+    shown = ", ".join(_traffic(rule) for rule in rules[:_RULES_SHOWN])
+    more = len(rules) - _RULES_SHOWN
+    return f"only {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _traffic(rule: SecurityGroupRule) -> str:
+    return describe_traffic(rule) + (f" to {rule.destination}" if rule.destination.prefixlen else "")
+
+
 def _notes(explanation: Explanation) -> Iterator[tuple[str, str]]:
-    if explanation.port is not None or explanation.protocol is not None:
+    if explanation.security is None and not (explanation.port is None and explanation.protocol is None):
         yield "note", "rules hold for every protocol and port"
     if explanation.target is not None and explanation.target.nat:
         yield "note", f"{explanation.target.name} sees the gateway's own address as the source"

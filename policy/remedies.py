@@ -10,14 +10,17 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from policy.access import decide, deciding_route, deciding_rules, unroutable
-from policy.spec import LOCAL, AuthorizationRule, Route
+from policy.access import decide, deciding_route, deciding_rules, target_of, unroutable
+from policy.explain_groups import examine_groups
+from policy.security_groups import ALL_PROTOCOLS, ANY, PROTOCOL_NUMBERS, describe_traffic
+from policy.spec import LOCAL, AuthorizationRule, Route, SecurityGroup, SecurityGroupRule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from collections.abc import Set as AbstractSet
     from ipaddress import IPv4Address
 
+    from policy.explain_groups import Packet, SecurityFinding
     from policy.spec import EndpointSpec
 
 __all__ = ["Remedy", "find_remedies"]
@@ -45,17 +48,30 @@ class Remedy:
         return Remedy(f"{self.text}, and {text}" if self.text else text, spec or self.spec, groups or self.groups)
 
 
-def find_remedies(spec: EndpointSpec, groups: AbstractSet[str], destination: IPv4Address) -> tuple[Remedy, ...]:
+def find_remedies(spec: EndpointSpec, groups: AbstractSet[str], packet: Packet) -> tuple[Remedy, ...]:
     """The changes that would let a packet pass, the mildest first; none where it passes or where nothing would."""
-    if unroutable(destination) is not None or decide(spec, groups, destination).allowed:
-        return ()
     unchanged = Remedy("", spec, frozenset(groups))
+    if unroutable(packet.destination) is not None or _passes(unchanged, packet):
+        return ()
     return tuple(
         remedy
-        for routed in _with_route(unchanged, destination)
-        for remedy in _with_rule(routed, destination)
-        if decide(remedy.spec, remedy.groups, destination).allowed
+        for routed in _with_route(unchanged, packet.destination)
+        for authorised in _with_rule(routed, packet.destination)
+        for remedy in _with_group_rule(authorised, packet)
+        if _passes(remedy, packet)
     )
+
+
+def _passes(after: Remedy, packet: Packet) -> bool:
+    if not decide(after.spec, after.groups, packet.destination).allowed:
+        return False
+    finding = _finding(after, packet)
+    return finding is None or finding.allowed
+
+
+def _finding(after: Remedy, packet: Packet) -> SecurityFinding | None:
+    """What the security groups say, after the change."""
+    return examine_groups(target_of(after.spec, deciding_route(after.spec, packet.destination)), packet)
 
 
 def _with_route(before: Remedy, destination: IPv4Address) -> Iterator[Remedy]:
@@ -135,6 +151,35 @@ def _by_removal(before: Remedy, destination: IPv4Address) -> Iterator[Remedy]:
     if removed and rules:
         text = f"remove the rules for {' and '.join(removed)}, so that {rules[0].destination} decides"
         yield before.then(text, spec=spec)
+
+
+def _with_group_rule(before: Remedy, packet: Packet) -> Iterator[Remedy]:
+    """A rule in a security group that lets the packet pass, or the change as it is where none is missing."""
+    finding = _finding(before, packet)
+    if finding is None or finding.allowed:
+        yield before
+        return
+    rule = _group_rule(packet)
+    what = f"{describe_traffic(rule)} to {rule.destination}"
+    if not finding.groups:
+        text = f'give the target network "{finding.target.name}" a security group that lets {what} pass'
+        changed = SecurityGroup("", "(new)", egress=(rule,))
+    else:
+        which = "the security group" if len(finding.groups) == 1 else "one of the security groups"
+        text = f"let {which} {_listed([group.name for group in finding.groups])} allow {what} by an egress rule"
+        changed = replace(finding.groups[0], egress=(*finding.groups[0].egress, rule))
+    target = replace(finding.target, security_groups=(changed, *finding.groups[1:]))
+    targets = tuple(target if each == finding.target else each for each in before.spec.target_networks)
+    yield before.then(text, spec=replace(before.spec, target_networks=targets))
+
+
+def _group_rule(packet: Packet) -> SecurityGroupRule:
+    """The narrowest rule that lets a packet pass; with a port and no protocol, TCP is the likelier one."""
+    destination = IPv4Network(packet.destination)
+    protocol = packet.protocol or (ALL_PROTOCOLS if packet.port is None else "tcp")
+    if packet.port is None or protocol not in PROTOCOL_NUMBERS:
+        return SecurityGroupRule("", protocol, ANY, ANY, destination)
+    return SecurityGroupRule("", protocol, packet.port, ANY if protocol == "icmp" else packet.port, destination)
 
 
 def _listed(names: Collection[str]) -> str:

@@ -38,8 +38,8 @@ def explain(  # noqa: PLR0917 - typer passes all of them by name
 ) -> None:
     """Say whether a packet would pass, and why.
 
-    Names the route and the rule that decide, and what would have to change for the packet to pass. Rules hold for every
-    protocol and port. The exit status is 0 whatever the verdict is.
+    Names the route, the rule and the security group that decide, and what would have to change for the packet to pass.
+    Rules hold for every protocol and port; security groups look at them. The exit status is 0 whatever the verdict is.
 
     With --id the running gateway is asked about a client that is connected. With --groups the answer comes from the
     configuration, so that a rule can be tried out before it is in force; or, with --socket, from the running gateway.

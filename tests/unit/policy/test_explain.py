@@ -7,7 +7,21 @@ from hypothesis import given
 from policy.access import Verdict, compile_access
 from policy.explain import explain
 from policy.spec import LOCAL, EndpointSpec
-from tests.unit.policy.specs import ENDPOINT, OFFICE, addresses, edges, endpoint, endpoints, group_sets, ip, route, rule
+from tests.unit.policy.specs import (
+    ENDPOINT,
+    OFFICE,
+    addresses,
+    allow,
+    edges,
+    endpoint,
+    endpoints,
+    filtered,
+    group,
+    group_sets,
+    ip,
+    route,
+    rule,
+)
 
 LAYERED = endpoint(
     routes=(route("10.0.0.0/8"), route("10.20.0.0/24"), route("10.80.0.0/22", LOCAL)),
@@ -61,11 +75,35 @@ def test_a_source_outside_the_client_range_is_denied_whatever_the_rules_say() ->
     assert (spoofed.allowed, spoofed.is_spoofed) == (False, True)
 
 
-def test_port_and_protocol_change_nothing() -> None:
+def test_port_and_protocol_change_nothing_for_rules() -> None:
     plain = explain(ENDPOINT, {"engineering"}, ip("10.20.0.9"))
     asked = explain(ENDPOINT, {"engineering"}, ip("10.20.0.9"), 443, "tcp")
     assert (asked.port, asked.protocol) == (443, "tcp")
     assert asked.verdict is plain.verdict
+
+
+def test_a_security_group_decides_by_port_and_protocol() -> None:
+    spec = filtered(group(allow("tcp", (443, 443), "10.20.0.0/25")))
+    assert explain(spec, set(), ip("10.20.0.9"), 443, "tcp").allowed
+    assert not explain(spec, set(), ip("10.20.0.9"), 444, "tcp").allowed
+    assert not explain(spec, set(), ip("10.20.0.9"), 443, "udp").allowed
+    assert not explain(spec, set(), ip("10.20.0.200"), 443, "tcp").allowed
+
+
+def test_where_port_or_protocol_are_left_open_it_is_enough_that_some_of_it_passes() -> None:
+    spec = filtered(group(allow("tcp", (443, 443)), allow("icmp", (8, -1))))
+    assert explain(spec, set(), ip("10.20.0.9")).allowed
+    assert explain(spec, set(), ip("10.20.0.9"), 443).allowed
+    assert explain(spec, set(), ip("10.20.0.9"), protocol="tcp").allowed
+    assert not explain(spec, set(), ip("10.20.0.9"), 444).allowed
+    assert not explain(spec, set(), ip("10.20.0.9"), protocol="udp").allowed
+
+
+def test_groups_are_asked_only_where_routes_and_rules_let_a_packet_come_to_them() -> None:
+    filtering = endpoint(target_networks=filtered(group()).target_networks)
+    assert explain(filtering, set(), ip("10.20.0.9"), 443, "tcp").security is None
+    assert explain(filtering, {"engineering"}, ip("10.20.0.9"), 443, "tcp").security is not None
+    assert explain(filtered(group(allow())), set(), ip("10.20.0.9"), 443, "tcp").security is None
 
 
 @given(endpoints, group_sets, addresses)

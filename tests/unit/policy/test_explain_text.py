@@ -9,7 +9,20 @@ from hypothesis import given
 from policy.explain import explain
 from policy.explain_text import render_explanation, verdict_sentence
 from policy.spec import LOCAL, EndpointSpec
-from tests.unit.policy.specs import ENDPOINT, OFFICE, addresses, endpoint, endpoints, group_sets, ip, route, rule
+from tests.unit.policy.specs import (
+    ENDPOINT,
+    OFFICE,
+    addresses,
+    allow,
+    endpoint,
+    endpoints,
+    filtered,
+    group,
+    group_sets,
+    ip,
+    route,
+    rule,
+)
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -93,3 +106,55 @@ def test_every_explanation_can_be_rendered(spec: EndpointSpec, groups: frozenset
     first, *rest = render_explanation(explanation).splitlines()
     assert first.startswith(f"{address} is {'allowed' if explanation.allowed else 'denied'}: ")
     assert len(rest) >= 4
+
+
+WEB = group(allow("tcp", (443, 443)), allow("tcp", (80, 80), "10.20.0.0/25"))
+
+
+def security_lines(spec: EndpointSpec, port: int | None = None, protocol: str | None = None) -> list[str]:
+    lines = render_explanation(explain(spec, set(), ip("10.20.0.9"), port, protocol)).splitlines()
+    return [line.strip() for line in lines if line.startswith("  security")]
+
+
+def test_a_packet_that_security_groups_refuse_shows_what_they_allow_and_what_would_help() -> None:
+    explanation = explain(filtered(WEB, group(name="names")), set(), ip("10.20.0.9"), 22, "tcp")
+    assert render_explanation(explanation) == rendered(
+        """
+        10.20.0.9:22/tcp is denied: no security group of office lets it pass.
+          endpoint main
+          groups   none
+          route    10.20.0.0/24 to office, by interface eth1
+          rule     10.20.0.0/24 for everyone
+          security web (sg-web) allows only tcp port 443, tcp port 80 to 10.20.0.0/25
+          security names (sg-names) allows nothing of it
+        What would let it pass:
+          - Let one of the security groups "web", "names" allow tcp port 22 to 10.20.0.9/32 by an egress rule.
+        """
+    )
+
+
+def test_the_security_group_that_lets_a_packet_pass_is_named_with_its_rule() -> None:
+    assert security_lines(filtered(group(name="names"), WEB), 443, "tcp") == [
+        "security web (sg-web) allows tcp port 443"
+    ]
+    assert "rules hold for every protocol" not in render_explanation(explain(filtered(WEB), set(), ip("10.20.0.9"), 80))
+
+
+def test_without_a_port_it_is_said_what_passes() -> None:
+    assert security_lines(filtered(WEB)) == [
+        "security web (sg-web) allows only tcp port 443, tcp port 80 to 10.20.0.0/25"
+    ]
+
+    sentence = verdict_sentence(explain(filtered(WEB), set(), ip("10.20.0.9")))
+    assert sentence.endswith("the rule for 10.20.0.0/24 authorises everyone, and security groups let some of it pass.")
+
+
+def test_of_many_rules_the_first_are_shown() -> None:
+    many = group(*(allow("tcp", (port, port)) for port in range(7)))
+    assert security_lines(filtered(many)) == [
+        "security web (sg-web) allows only tcp port 0, tcp port 1, tcp port 2, tcp port 3, tcp port 4 and 2 more"
+    ]
+
+
+def test_no_group_at_all_is_said_to_let_nothing_pass() -> None:
+    assert security_lines(filtered()) == ["security no group, so nothing passes"]

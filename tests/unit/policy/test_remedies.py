@@ -6,13 +6,27 @@ import pytest
 from hypothesis import given
 
 from policy.access import compile_access, decide, unroutable
+from policy.explain_groups import Packet, examine_groups
 from policy.remedies import find_remedies
-from policy.spec import LOCAL, EndpointSpec, TargetNetwork
-from tests.unit.policy.specs import ENDPOINT, addresses, edges, endpoint, endpoints, group_sets, ip, route, rule
+from policy.spec import LOCAL, EndpointSpec, SecurityGroup, TargetNetwork
+from tests.unit.policy.specs import (
+    ENDPOINT,
+    addresses,
+    allow,
+    edges,
+    endpoint,
+    endpoints,
+    filtered,
+    group,
+    group_sets,
+    ip,
+    route,
+    rule,
+)
 
 
 def texts(spec: EndpointSpec, groups: set[str], destination: str) -> list[str]:
-    return [remedy.text for remedy in find_remedies(spec, groups, ip(destination))]
+    return [remedy.text for remedy in find_remedies(spec, groups, Packet(ip(destination)))]
 
 
 def test_what_passes_needs_no_remedy() -> None:
@@ -93,7 +107,7 @@ def test_many_groups_are_counted_not_listed() -> None:
 def test_remedies_leave_the_spec_in_force_alone(local_rule: str | None) -> None:
     spec = endpoint(routes=(route("10.80.0.0/22", LOCAL),), authorization_rules=(rule("10.80.0.0/24", local_rule),))
     before = hash(spec)
-    find_remedies(spec, set(), ip("10.80.3.9"))
+    find_remedies(spec, set(), Packet(ip("10.80.3.9")))
     assert hash(spec) == before
 
 
@@ -102,8 +116,47 @@ def test_every_denied_destination_has_a_remedy_and_every_remedy_works(
     spec: EndpointSpec, groups: frozenset[str], address: IPv4Address
 ) -> None:
     for destination in (address, *edges(spec)[:6]):
-        remedies = find_remedies(spec, groups, destination)
+        remedies = find_remedies(spec, groups, Packet(destination))
         curable = unroutable(destination) is None and not decide(spec, groups, destination).allowed
         assert bool(remedies) == curable
         for remedy in remedies:
             assert compile_access(remedy.spec, remedy.groups).verdict(destination.packed).allowed
+
+
+WEB, NAMES = group(allow("tcp", (443, 443))), group(allow("udp", (53, 53)), name="names")
+
+GROUP_REMEDIES = [
+    ((WEB,), Packet(ip("10.20.0.9"), 22, "tcp"), 'let the security group "web" allow tcp port 22 to 10.20.0.9/32'),
+    ((WEB,), Packet(ip("10.20.0.9"), 22), 'let the security group "web" allow tcp port 22 to 10.20.0.9/32'),
+    ((WEB,), Packet(ip("10.20.0.9"), 8, "icmp"), 'let the security group "web" allow icmp type 8 to 10.20.0.9/32'),
+    ((WEB,), Packet(ip("10.20.0.9"), None, "47"), 'let the security group "web" allow protocol 47 to 10.20.0.9/32'),
+    ((WEB, NAMES), Packet(ip("10.20.0.9"), 22, "tcp"), 'let one of the security groups "web", "names" allow tcp'),
+    ((), Packet(ip("10.20.0.9")), 'give the target network "office" a security group that lets all traffic to'),
+]
+
+
+@pytest.mark.parametrize(("security_groups", "packet", "text"), GROUP_REMEDIES)
+def test_a_refusal_by_security_groups_is_put_right_by_a_rule_in_one(
+    security_groups: tuple[SecurityGroup, ...], packet: Packet, text: str
+) -> None:
+    (remedy,) = find_remedies(filtered(*security_groups), set(), packet)
+    assert remedy.text.startswith(text)
+    finding = examine_groups(remedy.spec.target_networks[0], packet)
+    assert finding is not None
+    assert finding.allowed
+
+
+def test_rules_of_both_kinds_are_named_where_both_are_missing() -> None:
+    packet = Packet(ip("10.20.0.9"), 22, "tcp")
+    spec = filtered(WEB)
+    found = find_remedies(endpoint(target_networks=spec.target_networks), {"sales"}, packet)
+    of_group = 'let the security group "web" allow tcp port 22 to 10.20.0.9/32 by an egress rule'
+    assert [remedy.text for remedy in found] == [
+        f'give the client the group "engineering", and {of_group}',
+        f'add an authorization rule for 10.20.0.0/24 and the group "sales", and {of_group}',
+    ]
+
+
+def test_what_security_groups_let_pass_needs_no_remedy() -> None:
+    assert find_remedies(filtered(WEB), set(), Packet(ip("10.20.0.9"), 443, "tcp")) == ()
+    assert find_remedies(filtered(WEB), set(), Packet(ip("10.20.0.9"))) == ()
