@@ -29,7 +29,7 @@ from gateway.config.values import (
 
 __all__ = ["Api", "EndpointDefaults", "OfferedNetwork", "Quotas", "Store"]
 
-Days = Annotated[int, Field(ge=1, le=36500)]
+Days = Annotated[int, Field(ge=0, le=36500)]
 Quota = Annotated[int, Field(ge=0, le=2**31)]
 FilePath = Annotated[OneLine, Field(min_length=1)]
 
@@ -77,11 +77,11 @@ class Store(Section):
     key_file: FilePath = "store.key"
     """The file with the key that seals secrets in the store, relative to state_dir."""
     connection_log_days: Days = 90
-    """How long the store keeps the connection log."""
+    """How long the store keeps the connection log, in days; 0 for ever."""
     usage_days: Days = 400
-    """How long the store keeps what `portway usage` accounts for."""
+    """How long the store keeps what `portway usage` accounts for, in days; 0 for ever."""
     audit_days: Days = 400
-    """How long the store keeps who changed what."""
+    """How long the store keeps who changed what, in days; 0 for ever."""
 
 
 class Quotas(Section):

@@ -67,6 +67,7 @@ class StoreSettings:
     key_file: Path
     """The key that seals secrets in it."""
     connection_log_days: int = 90
+    """For how many days things are kept; 0 for ever."""
     usage_days: int = 400
     audit_days: int = 400
 

@@ -1,0 +1,339 @@
+"""From the rows of an endpoint to the spec that the gateway reconciles to.
+
+    snapshot + offered networks + defaults + vault ──▶ EndpointSpec, and a sentence for each object that is not in it
+
+What cannot be built for one object fails that object; only what the endpoint cannot be without fails the endpoint.
+Whether a spec fits the host and the other endpoints is for `judging`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import ValidationError
+
+import policy
+from gateway.actions.certificate_store import authorities_in
+from gateway.actions.control_channel_keys import TLS_CRYPT, open_control_channel_keys
+from gateway.config import certificates
+from gateway.config.endpoint_options import EndpointOptions
+from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
+from gateway.config.problems import WrongValue
+from gateway.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gateway.config import EndpointDefaults, Network
+    from gateway.managed.snapshot import (
+        AssociationRow,
+        EndpointRow,
+        ManagedEndpoint,
+        RouteRow,
+        RuleRow,
+        Snapshot,
+    )
+    from gateway.store import Vault
+
+    Object = AssociationRow | RouteRow | RuleRow
+    """A part of an endpoint that can fail by itself."""
+
+__all__ = ["ENDING", "Builder", "Built", "Circumstances", "is_wanted"]
+
+ENDING = frozenset({"deleting", "disassociating", "revoking"})
+"""The statuses of what is to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What building needs beside rows."""
+
+    networks: Mapping[str, Network]
+    """What this host offers, by subnet id."""
+    defaults: EndpointDefaults
+    vault: Vault
+    running: Mapping[str, policy.EndpointSpec] = field(default_factory=dict)
+    """What runs already, by endpoint: what it goes on with is not doubted anew."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of the rows of one endpoint."""
+
+    spec: policy.EndpointSpec | None
+    """None where nothing is to run: it is being deleted, or has no target network, or cannot be built."""
+    problem: str = ""
+    """Why the endpoint as a whole cannot be built. One that runs keeps its settings then; who may reach what is new."""
+    failures: Mapping[Object, str] = field(default_factory=dict)
+    """Why single objects are not in the spec."""
+
+
+class _BuildError(Exception):
+    """The endpoint cannot be built; a sentence."""
+
+
+def is_wanted(endpoint: ManagedEndpoint) -> bool:
+    """Whether an endpoint is to run: it has a target network that is not about to go, and neither is itself."""
+    return endpoint.row.status_code not in ENDING and any(
+        association.status_code not in ENDING for association in endpoint.associations
+    )
+
+
+class Builder:
+    """Builds the endpoints of a snapshot."""
+
+    def __init__(self, snapshot: Snapshot, circumstances: Circumstances) -> None:
+        self._snapshot = snapshot
+        self._circumstances = circumstances
+        self._members = _group_members(snapshot)
+
+    def running(self, endpoint: ManagedEndpoint) -> policy.EndpointSpec | None:
+        """What the endpoint runs with now."""
+        return self._circumstances.running.get(endpoint.row.id)
+
+    def build(self, endpoint: ManagedEndpoint, without: Mapping[Object, str] | None = None) -> Built:
+        """Build one, without objects of which it is known already why they cannot be. Raises nothing."""
+        return _Work(endpoint, self._snapshot, self._circumstances, self._members, dict(without or {})).build()
+
+
+class _Work:
+    """The building of one endpoint."""
+
+    def __init__(
+        self,
+        endpoint: ManagedEndpoint,
+        snapshot: Snapshot,
+        circumstances: Circumstances,
+        members: Mapping[str, tuple[IPv4Network, ...]],
+        failures: dict[Object, str],
+    ) -> None:
+        self._endpoint = endpoint
+        self._running = circumstances.running.get(endpoint.row.id)
+        self._snapshot = snapshot
+        self._circumstances = circumstances
+        self._members = members
+        self._failures = failures
+
+    def build(self) -> Built:
+        targets = self._targets() if is_wanted(self._endpoint) else ()
+        if not targets:
+            return Built(None, failures=self._failures)
+        try:
+            return Built(self._spec(targets), failures=self._failures)
+        except _BuildError as error:
+            return Built(self._with_former_settings(targets), str(error), self._failures)
+
+    def _with_former_settings(self, targets: tuple[policy.TargetNetwork, ...]) -> policy.EndpointSpec | None:
+        """What runs, with what is new about who may reach what."""
+        running = self._running
+        if running is None:
+            return None
+        try:
+            authentication = self._authentication(running.authentication.groups_from)
+        except _BuildError:
+            authentication = running.authentication
+        return replace(
+            running,
+            authentication=authentication,
+            target_networks=targets,
+            routes=self._routes(targets),
+            authorization_rules=self._rules(),
+        )
+
+    def _spec(self, targets: tuple[policy.TargetNetwork, ...]) -> policy.EndpointSpec:
+        row, defaults = self._endpoint.row, self._circumstances.defaults
+        options = _options(row)
+        return policy.EndpointSpec(
+            name=row.id,
+            client_cidr_block=IPv4Network(row.client_cidr_block),
+            server_certificate=self._server_certificate(),
+            authentication=self._authentication(options.groups_from or defaults.groups_from),
+            control_channel=self._control_channel(options),
+            listen=options.listen or defaults.listen,
+            transport_protocol=row.transport_protocols,
+            vpn_port=row.vpn_port,
+            public_hostname=options.public_hostname or defaults.public_hostname,
+            description=row.description,
+            split_tunnel=row.split_tunnel,
+            dns_servers=tuple(map(IPv4Address, row.dns_servers)),
+            search_domains=options.search_domains,
+            tls_version_min=options.tls_version_min,
+            session_timeout_hours=row.session_timeout_hours,
+            max_clients=options.max_clients,
+            sessions_per_client=_first(options.sessions_per_client, defaults.sessions_per_client),
+            clients_reachable=options.clients_reachable,
+            data_channel=policy.DataChannel(**dict(options.data_channel)),
+            keepalive=policy.Keepalive(**dict(options.keepalive)),
+            handshake=policy.HandshakeLimits(**dict(options.handshake)),
+            target_networks=targets,
+            routes=self._routes(targets),
+            authorization_rules=self._rules(),
+        )
+
+    def _targets(self) -> tuple[policy.TargetNetwork, ...]:
+        found = []
+        for association in self._endpoint.associations:
+            if association.status_code in ENDING or association in self._failures:
+                continue
+            network = self._circumstances.networks.get(association.subnet_id)
+            if network is None:
+                self._failures[association] = (
+                    f"This gateway has no network {association.subnet_id} any more. Declare it as a [[network]] in its "
+                    "configuration file, or disassociate it."
+                )
+            else:
+                found.append(network.target(network.subnet_id, self._security_groups(association)))
+        return tuple(found)
+
+    def _rules(self) -> tuple[policy.AuthorizationRule, ...]:
+        return tuple(
+            policy.AuthorizationRule(IPv4Network(rule.destination_cidr), rule.group_id or None, rule.description)
+            for rule in self._endpoint.rules
+            if rule.status_code not in ENDING
+        )
+
+    def _routes(self, targets: tuple[policy.TargetNetwork, ...]) -> tuple[policy.Route, ...]:
+        """For a destination by way of several networks, that of the oldest association."""
+        reachable = {target.name for target in targets} | {policy.LOCAL}
+        ages = {association.id: age for age, association in enumerate(self._endpoint.associations)}
+        chosen: dict[IPv4Network, policy.Route] = {}
+        for route in sorted(self._endpoint.routes, key=lambda route: ages.get(route.association_id or "", -1)):
+            if route.status_code in ENDING or route in self._failures:
+                continue
+            if route.subnet_id not in reachable:
+                self._failures[route] = (
+                    f"It leads to {route.subnet_id}, which is no target network of this endpoint now."
+                )
+                continue
+            destination = IPv4Network(route.destination_cidr)
+            chosen.setdefault(destination, policy.Route(destination, route.subnet_id, route.description))
+        return tuple(chosen[destination] for destination in sorted(chosen))
+
+    # Security groups
+
+    def _security_groups(self, association: AssociationRow) -> tuple[policy.SecurityGroup, ...] | None:
+        ids = self._endpoint.security_groups.get(association.id)
+        if ids is None:
+            return None
+        known = self._snapshot.groups
+        return tuple(self._security_group(group_id) for group_id in ids if group_id in known)
+
+    def _security_group(self, group_id: str) -> policy.SecurityGroup:
+        group = self._snapshot.groups[group_id]
+        rules: dict[bool, list[policy.SecurityGroupRule]] = {True: [], False: []}
+        for rule in group.rules:
+            others = (IPv4Network(rule.cidr),) if rule.cidr else self._members.get(rule.referenced_group_id, ())
+            rules[rule.is_egress] += [
+                policy.SecurityGroupRule(rule.id, rule.protocol, rule.from_port, rule.to_port, other, rule.description)
+                for other in others
+            ]
+        return policy.SecurityGroup(group.id, group.name, egress=tuple(rules[True]), ingress=tuple(rules[False]))
+
+    # Certificates and keys
+
+    def _server_certificate(self) -> policy.ServerCertificate:
+        arn = self._endpoint.row.server_certificate_arn
+        row = self._snapshot.certificates.get(arn)
+        if row is None or row.private_key is None:
+            raise _BuildError(f"There is no server certificate {arn} with a private key. Name another one.")
+        try:
+            key = self._circumstances.vault.open(row.private_key)
+        except StoreError as error:
+            raise _BuildError(f"The private key of {arn} cannot be read: {error}.") from error
+        certificate = policy.ServerCertificate(row.chain.encode(), key)
+        if self._running is None or self._running.server_certificate != certificate:
+            self._check_certificate(f"The server certificate {arn}", certificate)
+        return certificate
+
+    def _check_certificate(self, what: str, certificate: policy.ServerCertificate) -> None:
+        try:
+            chain = parse_certificates(certificate.certificate_chain)
+            key = parse_private_key(certificate.private_key)
+        except WrongValue as error:
+            raise _BuildError(f"{what} {error}.") from error
+        _refuse(what, certificates.server_certificate_problems(chain, key, self._circumstances.now))
+
+    def _authentication(self, groups_from: str | None) -> policy.CertificateAuthentication:
+        mutual = [
+            option.get("MutualAuthentication") or {}
+            for option in self._endpoint.row.authentication_options
+            if option.get("Type") == "certificate-authentication"
+        ]
+        if not mutual:
+            raise _BuildError("Clients can prove who they are by certificates only: choose certificate-authentication.")
+        crl = self._endpoint.crl
+        if crl is not None:
+            try:
+                parse_crls(crl.pem.encode())
+            except WrongValue as error:
+                raise _BuildError(f"The revocation list {error}.") from error
+        return policy.CertificateAuthentication(
+            client_root_certificate_chain=self._client_roots(str(mutual[0].get("ClientRootCertificateChainArn", ""))),
+            certificate_revocation_list=crl.pem.encode() if crl else None,
+            groups_from=groups_from,
+        )
+
+    def _client_roots(self, arn: str) -> bytes:
+        """The authorities of a chain: as with AWS, it may be that of a server certificate of theirs."""
+        row = self._snapshot.certificates.get(arn)
+        if row is None:
+            raise _BuildError(f"There is no client root certificate {arn}. Name another one.")
+        authorities = authorities_in(row.chain)
+        if not authorities:
+            raise _BuildError(
+                f"The client root certificate {arn} has no authority behind it. Import it with its chain."
+            )
+        roots = b"".join(authority.public_bytes(Encoding.PEM) for authority in authorities)
+        if self._running is None or self._running.authentication.client_root_certificate_chain != roots:
+            problems = certificates.client_root_problems(authorities, None, self._circumstances.now)
+            _refuse(f"The client root certificate {arn}", problems)
+        return roots
+
+    def _control_channel(self, options: EndpointOptions) -> policy.ControlChannel:
+        protection = policy.ControlChannelProtection(
+            options.control_channel or self._circumstances.defaults.control_channel
+        )
+        if protection is policy.ControlChannelProtection.NONE:
+            return policy.ControlChannel((protection,))
+        try:
+            keys = open_control_channel_keys(self._circumstances.vault, self._endpoint.row.control_channel_keys)
+        except StoreError as error:
+            raise _BuildError(f"The key of its control channel cannot be read: {error}.") from error
+        if TLS_CRYPT not in keys:
+            raise _BuildError('It has no key for "tls-crypt", which control_channel asks for.')
+        return policy.ControlChannel((protection,), tls_crypt_key=keys[TLS_CRYPT])
+
+
+def _group_members(snapshot: Snapshot) -> Mapping[str, tuple[IPv4Network, ...]]:
+    """Who is behind a security group that rules name: the clients of the endpoints that use it."""
+    found: defaultdict[str, set[IPv4Network]] = defaultdict(set)
+    for endpoint in snapshot.endpoints:
+        for groups in endpoint.security_groups.values():
+            for group in groups:
+                found[group].add(IPv4Network(endpoint.row.client_cidr_block))
+    return {group: tuple(sorted(ranges)) for group, ranges in found.items()}
+
+
+def _options(row: EndpointRow) -> EndpointOptions:
+    try:
+        return EndpointOptions.model_validate(row.settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise _BuildError(f"Its setting {key} cannot be used: {first['msg']}.") from error
+
+
+def _first(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _refuse(what: str, problems: Iterable[str]) -> None:
+    found = [f"{what} {problem}." for problem in problems]
+    if found:
+        raise _BuildError(" ".join(found))

@@ -1,0 +1,159 @@
+"""Makes what runs follow what the store asks for, and tells what became of each endpoint.
+
+It knows neither the database nor when to act: a snapshot goes in, outcomes come out; doing it again changes nothing.
+An endpoint that runs already keeps what it has against one that would take it away.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway.hostnet import HostNetworkError
+from gateway.managed.building import Builder, Built, Circumstances
+from gateway.managed.judging import build_and_judge, with_former_settings
+from gateway.managed.statuses import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gateway.config import Config
+    from gateway.fleet import Fleet
+    from gateway.hostnet import HostProblem
+    from gateway.managed.snapshot import ManagedEndpoint, Snapshot
+    from gateway.reload import Reconciler
+    from gateway.store import Vault
+    from policy import EndpointSpec, HostFacts
+
+__all__ = ["Controller"]
+
+
+class Controller:
+    """Brings snapshots to the fleet."""
+
+    def __init__(
+        self, reconciler: Reconciler, fleet: Fleet, vault: Vault, *, unix_time: Callable[[], float] = time.time
+    ) -> None:
+        self._reconciler = reconciler
+        self._fleet = fleet
+        self._vault = vault
+        self._unix_time = unix_time
+        self._host_problems: tuple[HostProblem, ...] = ()
+        self._refused: dict[str, tuple[EndpointSpec, str]] = {}
+        """Settings that an endpoint could not be restarted with, and why: to try costs its clients their sessions."""
+
+    def note_host_problems(self, problems: tuple[HostProblem, ...]) -> None:
+        """Take what is wrong with the host's network now."""
+        self._host_problems = problems
+
+    async def carry_out(self, snapshot: Snapshot) -> dict[str, Outcome]:
+        """Apply a snapshot; what became of each endpoint, by its id."""
+        built: dict[str, Built] = {}
+
+        def choose(config: Config, facts: HostFacts) -> list[EndpointSpec]:
+            built.update(self._build(snapshot, config, facts))
+            return [one.spec for one in built.values() if one.spec is not None]
+
+        former = {endpoint.name for endpoint in self._reconciler.managed}
+        try:
+            failures = await self._reconciler.reconcile_managed(choose)
+        except HostNetworkError as error:
+            failures = {endpoint.row.id: str(error) for endpoint in snapshot.endpoints}
+        self._remember_refusals(built, failures, former)
+        return {
+            endpoint.row.id: self._outcome(endpoint.row.id, built.get(endpoint.row.id, Built(None)), failures)
+            for endpoint in snapshot.endpoints
+        }
+
+    # Choosing
+
+    def _build(self, snapshot: Snapshot, config: Config, facts: HostFacts) -> dict[str, Built]:
+        running = {endpoint.name: endpoint for endpoint in self._reconciler.managed}
+        builder = Builder(snapshot, self._circumstances(config, running))
+        accepted = list(config.spec.endpoints)
+        found: dict[str, Built] = {}
+        for endpoint in _in_order(snapshot, builder):
+            built = build_and_judge(builder, endpoint, accepted, facts)
+            found[endpoint.row.id] = built = self._without_refused(built, builder.running(endpoint))
+            if built.spec is not None:
+                accepted.append(built.spec)
+        return found
+
+    def _circumstances(self, config: Config, running: Mapping[str, EndpointSpec]) -> Circumstances:
+        return Circumstances(
+            networks={network.subnet_id: network for network in config.networks},
+            defaults=config.settings.endpoint_defaults,
+            vault=self._vault,
+            running=running,
+            now=datetime.fromtimestamp(self._unix_time(), UTC),
+        )
+
+    def _without_refused(self, built: Built, running: EndpointSpec | None) -> Built:
+        """Keep an endpoint from settings that it was refused before."""
+        spec = built.spec
+        if spec is None or running is None or spec.name not in self._refused:
+            return built
+        settings, problem = self._refused[spec.name]
+        if _settings(spec) != settings:
+            del self._refused[spec.name]
+            return built
+        return replace(built, spec=with_former_settings(spec, running), problem=problem)
+
+    def _remember_refusals(self, built: Mapping[str, Built], failures: Mapping[str, str], former: set[str]) -> None:
+        """What was refused may be possible as soon as another endpoint is gone."""
+        running = {endpoint.name: endpoint for endpoint in self._reconciler.managed}
+        if former - running.keys():
+            self._refused.clear()
+        for name, problem in failures.items():
+            wanted = built[name].spec if name in built else None
+            if wanted is not None and name in running and _settings(wanted) != _settings(running[name]):
+                self._refused[name] = (_settings(wanted), _without_name(problem, name))
+
+    # Telling
+
+    def _outcome(self, endpoint_id: str, built: Built, failures: Mapping[str, str]) -> Outcome:
+        running = next((one.spec for one in self._fleet.endpoints if one.spec.name == endpoint_id), None)
+        failure = _without_name(failures.get(endpoint_id, self._fleet.down.get(endpoint_id, "")), endpoint_id)
+        is_partial = running is not None and built.spec is not None and _settings(running) == _settings(built.spec)
+        problem = built.problem or ("" if is_partial else failure)
+        host = dict(self._host_problems_of(endpoint_id))
+        if is_partial and failure:
+            host.setdefault(None, failure)
+        return Outcome(running, problem, built.failures, host)
+
+    def _host_problems_of(self, endpoint_id: str) -> Iterator[tuple[str | None, str]]:
+        for problem in self._host_problems:
+            if problem.endpoint in {endpoint_id, None}:
+                yield problem.target_network, problem.text
+
+
+def _in_order(snapshot: Snapshot, builder: Builder) -> Sequence[ManagedEndpoint]:
+    """First what goes on as it is, then what runs and changes, then what is new; the oldest first."""
+
+    def rank(endpoint: ManagedEndpoint) -> int:
+        running = builder.running(endpoint)
+        if running is None:
+            return 2
+        return 0 if builder.build(endpoint).spec == running else 1
+
+    return sorted(snapshot.endpoints, key=rank)
+
+
+def _settings(spec: EndpointSpec) -> EndpointSpec:
+    """What is not about who is let in and who may reach what."""
+    return replace(
+        spec,
+        authentication=replace(
+            spec.authentication, client_root_certificate_chain=b"", certificate_revocation_list=None
+        ),
+        target_networks=(),
+        routes=(),
+        authorization_rules=(),
+    )
+
+
+def _without_name(sentence: str, endpoint_id: str) -> str:
+    """The sentence as it stands with the endpoint itself."""
+    return sentence.replace(f"endpoint {endpoint_id}: ", "")

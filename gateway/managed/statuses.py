@@ -1,0 +1,212 @@
+"""What is written back: how it went with each object that the store asks for.
+
+    rows as they were read + what really runs ──▶ changes ──▶ one transaction
+
+A change is for the row as it was read: where somebody has changed it since, nothing is written, and the next round sees
+what is asked for then. So whatever order things happen in, and wherever one is interrupted, statuses come to be true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, update
+
+from gateway.managed.accounting import account_associations
+from gateway.managed.building import ENDING
+from gateway.store import schema
+from policy import LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection, Table
+
+    from gateway.managed.building import Object
+    from gateway.managed.snapshot import AssociationRow, CrlRow, ManagedEndpoint, RouteRow, RuleRow
+    from gateway.store import Store
+    from policy import EndpointSpec
+
+__all__ = ["Change", "Outcome", "status_changes", "write_changes"]
+
+
+_NOT_YET = "It is not in force yet; it is tried again."
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one endpoint."""
+
+    running: EndpointSpec | None
+    """What runs."""
+    problem: str = ""
+    """What is wrong with the endpoint as a whole."""
+    failures: Mapping[Object, str] = field(default_factory=dict)
+    """What is wrong with single objects."""
+    host: Mapping[str | None, str] = field(default_factory=dict)
+    """What the host refuses, by target network; None for the endpoint as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row's change, and what follows from it where it takes place."""
+
+    table: Table
+    row: Mapping[str, Any]
+    """The columns by which the row is what it was when it was read."""
+    values: Mapping[str, Any] | None
+    """None deletes it."""
+    consequences: tuple[Change, ...] = ()
+
+
+def status_changes(endpoint: ManagedEndpoint, outcome: Outcome, now: float) -> tuple[Change, ...]:
+    """What has to be written about an endpoint; nothing where everything stands there already."""
+    if endpoint.row.status_code == "deleting":
+        return () if outcome.running else (_end(endpoint, now),)
+    return tuple(_Judge(endpoint, outcome, now).changes())
+
+
+def write_changes(store: Store, changes: tuple[Change, ...], now: float) -> None:
+    """Write them, in one transaction. Blocks. Raises `StoreError`."""
+    with store.write(affects_gateways=False) as connection:
+        for change in changes:
+            _write(connection, change)
+        if any(change.table in {schema.association, schema.endpoint} for change in changes):
+            account_associations(connection, now)
+
+
+def _write(connection: Connection, change: Change) -> None:
+    columns = change.table.c
+    where = [columns[name] == value for name, value in change.row.items()]
+    statement = delete(change.table) if change.values is None else update(change.table).values(**change.values)
+    if connection.execute(statement.where(*where)).rowcount:
+        for consequence in change.consequences:
+            _write(connection, consequence)
+
+
+def _end(endpoint: ManagedEndpoint, now: float) -> Change:
+    """An endpoint is gone, with everything that was its own."""
+    its = {"endpoint_id": endpoint.row.id}
+    gone = tuple(Change(table, its, None) for table in (schema.route, schema.authorization_rule, schema.crl))
+    associations = tuple(
+        Change(schema.association, {"id": association.id, "ended_at": None}, _ended("disassociated", now))
+        for association in endpoint.associations
+    )
+    row = {"id": endpoint.row.id, "status_code": "deleting"}
+    return Change(schema.endpoint, row, _ended("deleted", now), (*associations, *gone))
+
+
+def _ended(code: str, now: float) -> dict[str, Any]:
+    return {"status_code": code, "status_message": "", "ended_at": now}
+
+
+class _Judge:
+    """Compares what stands in the rows of an endpoint with what runs."""
+
+    def __init__(self, endpoint: ManagedEndpoint, outcome: Outcome, now: float) -> None:
+        self._endpoint = endpoint
+        self._outcome = outcome
+        self._now = now
+        running = outcome.running
+        self._targets = {target.name for target in running.target_networks} if running else set()
+        self._routes = {(route.destination, route.target) for route in running.routes} if running else set()
+        self._rules = {(rule.destination, rule.group) for rule in running.authorization_rules} if running else set()
+        self._is_idle = running is None and not outcome.problem
+        """Nothing is to run: what needs no network is in order as it stands."""
+
+    def changes(self) -> Iterator[Change]:
+        for association in self._endpoint.associations:
+            yield from self._association(association)
+        for route in self._endpoint.routes:
+            yield from self._route(route)
+        for rule in self._endpoint.rules:
+            yield from self._rule(rule)
+        if self._endpoint.crl:
+            yield from self._crl(self._endpoint.crl)
+        yield from self._whole()
+
+    def _whole(self) -> Iterator[Change]:
+        row = self._endpoint.row
+        is_available = any(
+            association.status_code not in ENDING and not self._association_problem(association)
+            for association in self._endpoint.associations
+        )
+        status = ("available" if is_available else "pending-associate", self._outcome.problem)
+        if status != (row.status_code, row.status_message):
+            yield Change(schema.endpoint, {"id": row.id, "status_code": row.status_code}, _status(*status))
+
+    def _association(self, association: AssociationRow) -> Iterator[Change]:
+        row = {"id": association.id, "status_code": association.status_code, "ended_at": None}
+        if association.status_code not in ENDING:
+            problem = self._association_problem(association)
+            status = ("association-failed" if problem else "associated", problem)
+            if status != (association.status_code, association.status_message):
+                yield Change(schema.association, row, _status(*status))
+        elif association.subnet_id not in self._targets:
+            routes = Change(schema.route, {"association_id": association.id}, None)
+            yield Change(schema.association, row, _ended("disassociated", self._now), (routes,))
+
+    def _association_problem(self, association: AssociationRow) -> str:
+        if association.subnet_id not in self._targets:
+            return self._why_not(association)
+        host = self._outcome.host
+        return host.get(association.subnet_id) or host.get(None, "")
+
+    def _route(self, route: RouteRow) -> Iterator[Change]:
+        key = ("endpoint_id", "destination_cidr", "subnet_id")
+        destination = IPv4Network(route.destination_cidr)
+        is_there = (destination, route.subnet_id) in self._routes
+        if route.status_code in ENDING:
+            yield from _gone(schema.route, route, key, is_there=is_there)
+        elif is_there or (self._is_idle and route.subnet_id == LOCAL) or self._is_second(route, destination):
+            yield from _settled(schema.route, route, key, "active", self._outcome.host.get(route.subnet_id, ""))
+        else:
+            yield from _settled(schema.route, route, key, "active", self._why_not(route))
+
+    def _is_second(self, route: RouteRow, destination: IPv4Network) -> bool:
+        """Whether an older association has this destination: the route is there for when that one goes."""
+        is_taken = any(taken == destination for taken, _ in self._routes)
+        return is_taken and route.subnet_id in self._targets and route not in self._outcome.failures
+
+    def _rule(self, rule: RuleRow) -> Iterator[Change]:
+        key = ("endpoint_id", "destination_cidr", "group_id")
+        is_there = (IPv4Network(rule.destination_cidr), rule.group_id or None) in self._rules
+        if rule.status_code in ENDING:
+            yield from _gone(schema.authorization_rule, rule, key, is_there=is_there)
+        else:
+            problem = "" if is_there or self._is_idle else self._why_not(rule)
+            yield from _settled(schema.authorization_rule, rule, key, "active", problem)
+
+    def _crl(self, crl: CrlRow) -> Iterator[Change]:
+        running = self._outcome.running
+        is_there = running is not None and running.authentication.certificate_revocation_list == crl.pem.encode()
+        problem = "" if is_there or self._is_idle else self._outcome.problem or _NOT_YET
+        status = ("pending" if problem else "active", problem)
+        if status != (crl.status_code, crl.status_message):
+            row = {"endpoint_id": crl.endpoint_id, "status_code": crl.status_code, "imported_at": crl.imported_at}
+            yield Change(schema.crl, row, _status(*status))
+
+    def _why_not(self, part: Object) -> str:
+        return self._outcome.failures.get(part) or self._outcome.problem or self._outcome.host.get(None) or _NOT_YET
+
+
+def _gone(table: Table, row: RouteRow | RuleRow, key: tuple[str, ...], *, is_there: bool) -> Iterator[Change]:
+    if not is_there:
+        yield Change(table, _as_read(row, key), None)
+
+
+def _settled(table: Table, row: RouteRow | RuleRow, key: tuple[str, ...], code: str, problem: str) -> Iterator[Change]:
+    """In order, or failed. What once was in order stays so: of an endpoint that is down, its associations tell."""
+    status = ("failed" if problem else code, problem)
+    if status != (row.status_code, row.status_message) and not (problem and row.status_code == code):
+        yield Change(table, _as_read(row, key), _status(*status))
+
+
+def _as_read(row: RouteRow | RuleRow, key: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in (*key, "status_code", "created_at")}
+
+
+def _status(code: str, message: str) -> dict[str, str]:
+    return {"status_code": code, "status_message": message}
