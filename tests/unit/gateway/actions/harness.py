@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 NOW = 1_780_315_200.0  # 2026-06-01 12:00 UTC
 ADMIN = Caller("AKTEST", Role.ADMIN, Face.API)
 SETTINGS = ServiceSettings(region="here", account_id="123456789012", public_hostname="vpn.example.com")
+
+
+@dataclass
+class Refusal:
+    """What was said, once it has been."""
+
+    message: str = ""
 
 
 def limited_to(*endpoint_ids: str) -> Caller:
@@ -56,10 +63,12 @@ def invoke_for_audit(store: Store, name: str, **given: Any) -> tuple[dict[str, A
 
 
 @contextmanager
-def refused(code: str, sentence: str = "") -> Iterator[None]:
+def refused(code: str, sentence: str = "", *, status: int = 400) -> Iterator[Refusal]:
     """What happens inside must be refused with this code, for a reason that holds this text."""
+    refusal = Refusal()
     with pytest.raises(ActionError) as caught:
-        yield
-    assert (caught.value.code, caught.value.status) == (code, 400)
-    assert sentence in caught.value.message
-    assert caught.value.message.endswith((".", "?"))
+        yield refusal
+    refusal.message = caught.value.message
+    assert (caught.value.code, caught.value.status) == (code, status)
+    assert sentence in refusal.message
+    assert refusal.message.endswith((".", "?"))
