@@ -3,8 +3,8 @@
     Filter.1.Name=origin&Filter.1.Value.1=associate  ▶  {"Filters": [{"Name": "origin", "Values": ["associate"]}]}
 
 The mirror image of botocore's serializers for the protocols `ec2` and `query`, for the types that the models have:
-structures, lists, strings, booleans, whole and other numbers, timestamps and blobs. Everything comes from strangers; all
-that is raised is `ActionError`, with EC2's codes. Must not know what parameters mean.
+structures, lists, strings, booleans, whole and other numbers, timestamps and blobs. Everything comes from strangers,
+and raises `ActionError` only, with EC2's codes. Must not know what parameters mean.
 """
 
 from __future__ import annotations
@@ -116,15 +116,14 @@ class _Reader:
     def _read_structure(self, branch: _Tree, shape: StructureShape, name: str) -> dict[str, Any]:
         members = {self._field_name(member, key): (key, member) for key, member in shape.members.items()}
         _refuse_unknown(branch, members, name)
-        given = {
+        for field, (key, _) in members.items():
+            if key in shape.required_members and branch.get(field, "") == "":
+                raise ActionError("MissingParameter", f"The request must contain the parameter {_joined(name, field)}.")
+        return {
             key: self.read(branch[field], member, _joined(name, field))
             for field, (key, member) in members.items()
             if field in branch
         }
-        for field, (key, _) in members.items():
-            if key in shape.required_members and given.get(key, "") in ("", []):
-                raise ActionError("MissingParameter", f"The request must contain the parameter {_joined(name, field)}.")
-        return given
 
     def _read_list(self, value: str | _Tree, shape: ListShape, name: str) -> list[Any]:
         if value == "":
@@ -199,7 +198,7 @@ def _read_whole_number(text: str, shape: Shape, name: str) -> int:
     limit = 1 << _RANGES[shape.type_name]
     if not _WHOLE_NUMBER.fullmatch(text) or not -limit <= int(text) < limit:
         raise _invalid(text, name, "It has to be a whole number.")
-    _check_bounds(int(text), shape, name, "as a number")
+    _check_bounds(int(text), shape, name, "for its value")
     return int(text)
 
 
@@ -241,7 +240,8 @@ def _check_bounds(size: int, shape: Shape, name: str, unit: str) -> None:
     if not least <= size <= most:
         span = f"{least} to {most}" if {"min", "max"} <= shape.metadata.keys() else f"at least {least}"
         span = span if "min" in shape.metadata else f"at most {most}"
-        raise ActionError("InvalidParameterValue", f"The parameter {name} has {size} {unit}; it can have {span}.")
+        code = "InvalidMaxResults" if name == "MaxResults" else "InvalidParameterValue"
+        raise ActionError(code, f"The parameter {name} has {size} {unit}; it can have {span}.")
 
 
 def _invalid(text: str, name: str, what_is_right: str) -> ActionError:

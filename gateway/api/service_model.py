@@ -4,12 +4,14 @@ EC2's model has 830 operations, of which one in twenty concerns us. It is cut do
 0.5 MB stay. Reading takes less than 0.1 s at the start, so nothing is kept on disk that could grow old.
 
 Portway's own model is written in files of one topic each, `models/portway/*.json`, in botocore's format but without
-what follows from an operation's name:
+what all operations have and what follows from their names:
 
     {"operations": {"ListThings": {"input": {"shape": "ListThingsRequest"}, "output": {"shape": "ListThingsResult"}}},
      "shapes": {"ListThingsRequest": {"type": "structure", "members": {…}}, …}}
 
-The files share one space of names; `common.json` has the plain types. Must not know what any operation does.
+The files share one space of names; `common.json` has the plain types. Every request may have `DryRun`, and one that
+names endpoints calls them `ClientVpnEndpointId` or `ClientVpnEndpointIds`. A shape with `"sensitive": true` stays out
+of the audit log. Must not know what any operation does.
 """
 
 from __future__ import annotations
@@ -72,17 +74,22 @@ def load_services() -> Mapping[str, ServiceModel]:
 
 def merge_topics(topics: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """Make one model of the topics, each with the name of its file. ValueError where two of them contradict."""
-    model: dict[str, Any] = {"version": "2.0", "metadata": _PORTWAY_METADATA, "operations": {}, "shapes": {}}
+    operations: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
     for file, topic in topics:
-        for kind in ("operations", "shapes"):
-            for name, value in topic.get(kind, {}).items():
-                if model[kind].setdefault(name, value) != value:
-                    raise ValueError(f"{file} has another meaning for {kind[:-1]} {name} than a file before it")
-    model["operations"] = {name: _completed(name, operation) for name, operation in model["operations"].items()}
-    missing = set(_reached(model["shapes"], model["operations"].values())) - model["shapes"].keys()
+        for merged, part in ((operations, "operations"), (shapes, "shapes")):
+            for name, value in topic.get(part, {}).items():
+                if merged.setdefault(name, value) != value:
+                    raise ValueError(f"{file} says of {name} something else than a file before it")
+    missing = set(_reached(shapes, operations.values())) - shapes.keys()
     if missing:
         raise ValueError(f"no file describes these shapes: {', '.join(sorted(missing))}")
-    return model
+    for operation in operations.values():
+        if "input" in operation:
+            name = operation["input"]["shape"]
+            shapes[name] = {**shapes[name], "members": {**shapes[name]["members"], "DryRun": {"shape": "Boolean"}}}
+    completed = {name: _completed(name, operation) for name, operation in operations.items()}
+    return {"version": "2.0", "metadata": _PORTWAY_METADATA, "operations": completed, "shapes": shapes}
 
 
 def referenced_shapes(shape: Shape | None) -> Iterator[Shape]:
