@@ -19,15 +19,18 @@ from policy import (
     ControlChannel,
     ControlChannelProtection,
     EndpointSpec,
-    GatewaySpec,
     ServerCertificate,
     Severity,
     is_overlap,
-    validate,
+    validate_endpoint,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Row
+
+    from policy import Problem
 
 __all__ = ["check_possible"]
 
@@ -38,6 +41,8 @@ _MEMBERS: Final = {
     "session_timeout_hours": "SessionTimeoutHours",
 }
 """What `policy` looks at here, and what the API calls it."""
+_SHARED: Final = frozenset({"client_cidr_block", "vpn_port"})
+"""What two endpoints cannot both have."""
 
 
 def check_possible(call: Call, endpoint_id: str, values: Mapping[str, Any], changed: Collection[str]) -> None:
@@ -46,42 +51,30 @@ def check_possible(call: Call, endpoint_id: str, values: Mapping[str, Any], chan
     Only what was `changed` is held against it: an endpoint that is there may be changed although something else of it
     has become impossible since.
     """
-    spec = _spec("this", values, call)
-    sentences = [*_alone(spec, changed), *_beside(call, endpoint_id, spec, changed)]
+    spec = _spec(endpoint_id, values, call)
+    others = _others(call, endpoint_id) if _SHARED.intersection(changed) else ()
+    sentences = [*_sentences(validate_endpoint(spec, others), changed)]
     if "client_cidr_block" in changed:
         sentences += _among_networks(call, spec.client_cidr_block)
     if sentences:
         raise ActionError("InvalidParameterValue", " ".join(sentences))
 
 
-def _alone(spec: EndpointSpec, changed: Collection[str]) -> list[str]:
-    return list(_sentences((spec,), "endpoint[0].", changed))
-
-
-def _beside(call: Call, endpoint_id: str, spec: EndpointSpec, changed: Collection[str]) -> list[str]:
-    """What is wrong with two endpoints that is wrong with neither of them alone; policy tells it of the second."""
-    if not {"client_cidr_block", "vpn_port"} & set(changed):
-        return []
-    others = call.connection.execute(
-        select(endpoint).where(endpoint.c.id != endpoint_id, endpoint.c.ended_at.is_(None)).order_by(endpoint.c.id)
-    )
-    alone = set(_alone(spec, changed))
-    return [
-        sentence
-        for other in others
-        for sentence in _sentences((_spec(_label(call, other), other._asdict(), call), spec), "endpoint[1].", changed)
-        if sentence not in alone
-    ]
-
-
-def _sentences(endpoints: tuple[EndpointSpec, ...], prefix: str, changed: Collection[str]) -> Iterator[str]:
-    for problem in validate(GatewaySpec(endpoints)):
-        key = problem.key_path.removeprefix(prefix).partition("[")[0]
-        if problem.severity is Severity.ERROR and problem.key_path.startswith(prefix) and key in changed:
+def _sentences(problems: Iterable[Problem], changed: Collection[str]) -> Iterator[str]:
+    for problem in problems:
+        key = problem.key_path.removeprefix("endpoint.").partition("[")[0]
+        if problem.severity is Severity.ERROR and key in changed:
             yield f"{_MEMBERS[key]}: {problem.text}"
 
 
-def _label(call: Call, other: Any) -> str:
+def _others(call: Call, endpoint_id: str) -> Sequence[EndpointSpec]:
+    rows = call.connection.execute(
+        select(endpoint).where(endpoint.c.id != endpoint_id, endpoint.c.ended_at.is_(None)).order_by(endpoint.c.id)
+    )
+    return [_spec(_label(call, row), row._asdict(), call) for row in rows]
+
+
+def _label(call: Call, other: Row[Any]) -> str:
     """How a sentence names another endpoint: not at all, if the caller may not know of it."""
     return other.name or other.id if is_visible(call, other.id) else "another one"
 
