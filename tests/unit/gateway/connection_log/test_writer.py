@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.connection_log import ConnectionLog, Sink
+from gateway.connection_log import ConnectionLog, ConnectionRecord, Sink
 from tests.unit.gateway.connection_log.test_record import FAILED
 
 
@@ -142,3 +142,16 @@ async def test_records_go_to_the_sink_though_nobody_waits_for_them() -> None:
         while log.status()[0].queued:  # noqa: ASYNC110 - a thread makes it so
             await trio.sleep(0.01)
     assert types(sink) == ["connection-attempt"]
+
+
+async def test_a_follower_hears_of_a_record_at_once_and_its_faults_are_its_own() -> None:
+    heard: list[ConnectionRecord] = []
+
+    def fail(record: ConnectionRecord) -> None:
+        raise ZeroDivisionError(record.connection_id)
+
+    log = ConnectionLog((), node="gw1")
+    log.follow(fail)
+    log.follow(heard.append)
+    log.write(FAILED)
+    assert heard == [FAILED]
