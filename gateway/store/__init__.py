@@ -1,8 +1,9 @@
 """The store: the one place where the API, the command line and the gateways meet.
 
 SQLite in the state directory, or PostgreSQL by URL; one schema, one behaviour. Everything here but the watch for
-changes blocks: callers on the trio loop use `trio.to_thread`. A write transaction is alone: writers wait for each other (SQLite's `BEGIN IMMEDIATE`,
-an advisory lock with PostgreSQL), so that what one has checked still holds when it writes.
+changes blocks: callers on the trio loop use `trio.to_thread`. A write transaction is alone: writers wait for each
+other (SQLite's `BEGIN IMMEDIATE`, an advisory lock with PostgreSQL), so that what one has checked still holds when it
+writes.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _CONNECT: Final[Mapping[str, str | int]] = {
 }
 """libpq's parameters, unless the URL has them: a server that is no longer there is not waited for."""
 
-_SETTINGS: Final[Mapping[str, str]] = {
+_SETTINGS: Final = {
     "statement_timeout": f"{_STATEMENT_S}s",
     "lock_timeout": f"{WRITE_WAIT_S}s",
     # A gateway that froze or lost its network must not keep the others from writing.

@@ -118,7 +118,9 @@ def _put_in_place(path: Path) -> None:
             make_private(path, _make_database)
         elif path.stat().st_mode & 0o077:
             path.chmod(0o600)
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        raise StoreError(f"the store {path} cannot be made: {error.strerror}") from error
+    except sqlite3.Error as error:
         raise StoreError(f"the store {path} cannot be made: {error}") from error
 
 
