@@ -1,10 +1,11 @@
 """The daemon: what starts in which order, what runs beside what, and how it ends.
 
-    lock ▶ validate ▶ sockets, TUN ▶ host network ▶ control socket ▶ ready
+    lock ▶ validate ▶ sockets, TUN ▶ host network ▶ control socket ▶ store ▶ ready
     nursery
     ├── connection log            a task for each sink
     ├── endpoints                 the fleet's; each with its plane and its timers
     ├── control socket            status, connections, terminate, explain, reload
+    ├── managed service           endpoints made at run time; brings to the store what happens here
     ├── host network watch        puts right what another hand has changed
     ├── housekeeping              renews the CRL, warns of certificates that end, collects garbage
     ├── watchdog                  tells systemd that this loop turns
@@ -32,6 +33,7 @@ from gateway.expiry import Urgency, expiries
 from gateway.fleet import Fleet, FleetError
 from gateway.garbage import collect_everything, spare_the_long_lived
 from gateway.hostnet import HostNetwork, HostNetworkError
+from gateway.managed import ManagedService
 from gateway.pki import Authority, PkiError
 from gateway.plane_watch import PlaneWatch
 from gateway.planes import choose_plane
@@ -55,7 +57,9 @@ RETRY_S = 5.0
 """Before a task of the daemon's own that failed is begun again."""
 HOUSEKEEPING_S = 3600.0
 LOG_DRAIN_S = 3.0
-"""How long the last records may take to reach their sinks."""
+"""How long the last records may take to reach the store, and their sinks."""
+STORE_PATIENCE_S = 10.0
+"""How long a start waits for endpoints that the store asks for."""
 
 logger = structlog.get_logger("gateway")
 
@@ -107,6 +111,7 @@ class _Daemon:
             refresh_s=settings.connection_log.refresh_s,
         )
         self._reconciler = Reconciler(path, config, self._fleet, self._host)
+        self._managed = ManagedService(path, self._reconciler, self._fleet, self._connection_log)
         self._is_ready = False
         self._started_at = datetime.now(UTC)
         self._last_reload: dict[str, Any] | None = None
@@ -122,8 +127,10 @@ class _Daemon:
         requests = ControlRequests(self._fleet, self._connection_log, self.reload, self._facts)
         await self._nursery.start(ControlServer(self._config.settings.control_socket, requests.handle).run)
         watch = PlaneWatch(lambda: self._fleet.endpoints)
-        for task in (self._watch_host, watch.run, self._keep_house, self._feed_watchdog):
+        for task in (self._managed.run, self._watch_host, watch.run, self._keep_house, self._feed_watchdog):
             self._nursery.start_soon(self._keep_going, task)
+        with trio.move_on_after(STORE_PATIENCE_S):
+            await self._managed.settled.wait()
         spare_the_long_lived()
         self._is_ready = True
         self._service.ready(self._summary())
@@ -138,6 +145,7 @@ class _Daemon:
         if self._is_ready:
             logger.info("gateway stops")
         await self._fleet.stop_all()
+        await self._managed.finish(LOG_DRAIN_S)
         try:
             await self._host.close()
         except HostNetworkError as error:
@@ -156,6 +164,7 @@ class _Daemon:
         else:
             self._note_reload("done", list(said))
         finally:
+            self._managed.look_again()
             self._service.ready(self._summary())
         return said
 
@@ -197,6 +206,7 @@ class _Daemon:
 
     def _note_host_problems(self, problems: tuple[HostProblem, ...]) -> None:
         self._host_problems = problems
+        self._managed.note_host_problems(problems)
         for problem in problems:
             logger.warning(
                 "host network problem",
@@ -247,7 +257,7 @@ class _Daemon:
     # What it says about itself
 
     def _summary(self) -> str:
-        return f"Serving {', '.join(endpoint.spec.name for endpoint in self._fleet.endpoints)}"
+        return f"Serving {', '.join(endpoint.spec.name for endpoint in self._fleet.endpoints) or 'no endpoint'}"
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -259,6 +269,7 @@ class _Daemon:
             "plane": {"name": self._plane.name, "workers": self._plane.workers, "reason": self._plane.reason},
             "last_reload": self._last_reload,
             "host_problems": [str(problem.text) for problem in self._host_problems],
+            "managed": self._managed.status(),
         }
 
 

@@ -24,7 +24,7 @@ def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption =
     For each endpoint: where it listens, what moves its packets and what helps with that, how many clients
     and handshakes it has, how many addresses are in use, packets dropped by cause, and when its certificates and
     revocation lists end. Then the endpoints that ought to run and do not, the connection log's sinks, with what they
-    have lost, and what became of the last reload.
+    have lost, the store, what is wrong with endpoints in it, and what became of the last reload.
     """
     document = ask_daemon(config, socket, {"request": "status"})
     if json:
@@ -47,12 +47,22 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         lost = f", {sink['lost']} records lost" if sink["lost"] else ""
         failing = f", failing: {sink['failing']}" if sink["failing"] else ""
         yield f"connection log to {sink['sink']}: {sink['queued']} waiting{lost}{failing}"
+    yield from _managed_lines(document["managed"])
     for problem in document["host_problems"]:
         yield f"host network: {problem}"
     if document["last_reload"]:
         reload = document["last_reload"]
         yield f"last reload {reload['at']}: {reload['result']}"
         yield from (f"  {sentence}" for sentence in reload["sentences"])
+
+
+def _managed_lines(managed: dict[str, Any]) -> Iterator[str]:
+    """The store, and what is wrong with the endpoints in it; those that run are shown with the others."""
+    problem, mirror = managed["problem"], managed["mirror"]
+    waiting = f", {mirror['waiting']} rows waiting" if mirror else ""
+    yield f"store ({managed['store']}): {f'cannot be used: {problem}' if problem else 'in use'}{waiting}"
+    for endpoint, sentences in managed["endpoints"].items():
+        yield from (f"endpoint {endpoint}: {sentence}" for sentence in sentences)
 
 
 def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from gateway.managed.judging import build_and_judge, with_former_settings
 from gateway.managed.statuses import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.config import Config
     from gateway.fleet import Fleet
@@ -40,16 +40,14 @@ class Controller:
         self._fleet = fleet
         self._vault = vault
         self._unix_time = unix_time
-        self._host_problems: tuple[HostProblem, ...] = ()
         self._refused: dict[str, tuple[EndpointSpec, str]] = {}
         """Settings that an endpoint could not be restarted with, and why: to try costs its clients their sessions."""
 
-    def note_host_problems(self, problems: tuple[HostProblem, ...]) -> None:
-        """Take what is wrong with the host's network now."""
-        self._host_problems = problems
+    async def carry_out(self, snapshot: Snapshot, host_problems: Sequence[HostProblem] = ()) -> dict[str, Outcome]:
+        """Apply a snapshot; what became of each endpoint, by its id.
 
-    async def carry_out(self, snapshot: Snapshot) -> dict[str, Outcome]:
-        """Apply a snapshot; what became of each endpoint, by its id."""
+        `host_problems` is what the host's network was found to lack.
+        """
         built: dict[str, Built] = {}
 
         def choose(config: Config, facts: HostFacts) -> list[EndpointSpec]:
@@ -62,10 +60,12 @@ class Controller:
         except HostNetworkError as error:
             failures = {endpoint.row.id: str(error) for endpoint in snapshot.endpoints}
         self._remember_refusals(built, failures, former)
-        return {
-            endpoint.row.id: self._outcome(endpoint.row.id, built.get(endpoint.row.id, Built(None)), failures)
-            for endpoint in snapshot.endpoints
-        }
+        outcomes = {}
+        for endpoint in snapshot.endpoints:
+            name = endpoint.row.id
+            host = {one.target_network: one.text for one in host_problems if one.endpoint in {name, None}}
+            outcomes[name] = self._outcome(name, built.get(name, Built(None)), failures, host)
+        return outcomes
 
     # Choosing
 
@@ -113,20 +113,16 @@ class Controller:
 
     # Telling
 
-    def _outcome(self, endpoint_id: str, built: Built, failures: Mapping[str, str]) -> Outcome:
+    def _outcome(
+        self, endpoint_id: str, built: Built, failures: Mapping[str, str], host: dict[str | None, str]
+    ) -> Outcome:
         running = next((one.spec for one in self._fleet.endpoints if one.spec.name == endpoint_id), None)
         failure = _without_name(failures.get(endpoint_id, self._fleet.down.get(endpoint_id, "")), endpoint_id)
         is_partial = running is not None and built.spec is not None and _settings(running) == _settings(built.spec)
         problem = built.problem or ("" if is_partial else failure)
-        host = dict(self._host_problems_of(endpoint_id))
         if is_partial and failure:
             host.setdefault(None, failure)
         return Outcome(running, problem, built.failures, host)
-
-    def _host_problems_of(self, endpoint_id: str) -> Iterator[tuple[str | None, str]]:
-        for problem in self._host_problems:
-            if problem.endpoint in {endpoint_id, None}:
-                yield problem.target_network, problem.text
 
 
 def _in_order(snapshot: Snapshot, builder: Builder) -> Sequence[ManagedEndpoint]:

@@ -200,8 +200,10 @@ def _with_its_own(connection: Connection, rows: tuple[EndpointRow, ...]) -> Iter
     own = schema.association.c
     alive = select(schema.association).where(own.endpoint_id.in_(ids), own.ended_at.is_(None))
     associations = _by_endpoint(_records(AssociationRow, connection, alive.order_by(own.created_at, own.id)))
-    routes = _by_endpoint(_records(RouteRow, connection, _of(schema.route, ids)))
-    rules = _by_endpoint(_records(RuleRow, connection, _of(schema.authorization_rule, ids)))
+    routes = _by_endpoint(_records(RouteRow, connection, _of(schema.route, ids, "destination_cidr", "subnet_id")))
+    rules = _by_endpoint(
+        _records(RuleRow, connection, _of(schema.authorization_rule, ids, "destination_cidr", "group_id"))
+    )
     crls = {crl.endpoint_id: crl for crl in _records(CrlRow, connection, _of(schema.crl, ids))}
     groups = _association_groups(connection)
     for row in rows:
@@ -209,9 +211,10 @@ def _with_its_own(connection: Connection, rows: tuple[EndpointRow, ...]) -> Iter
         yield ManagedEndpoint(row, associations[row.id], routes[row.id], rules[row.id], crls.get(row.id), own_groups)
 
 
-def _of(table: FromClause, endpoint_ids: list[str]) -> Select[Any]:
+def _of(table: FromClause, endpoint_ids: list[str], *order: str) -> Select[Any]:
     """The rows of some endpoints, in an order that does not depend on the database."""
-    return select(table).where(table.c.endpoint_id.in_(endpoint_ids)).order_by(*table.primary_key or table.c.created_at)
+    columns = (table.c[name] for name in ("endpoint_id", *order))
+    return select(table).where(table.c.endpoint_id.in_(endpoint_ids)).order_by(*columns)
 
 
 def _certificates(connection: Connection, rows: tuple[EndpointRow, ...]) -> dict[str, CertificateRow]:

@@ -37,6 +37,12 @@ STATUS = {
     "plane": {"name": "native", "workers": 2, "reason": ""},
     "last_reload": {"at": "2026-01-01T00:00:00+00:00", "result": "refused", "sentences": ["one thing is wrong"]},
     "host_problems": ["eth1 is not there"],
+    "managed": {
+        "store": "postgresql",
+        "problem": "the database does not answer",
+        "mirror": {"waiting": 5},
+        "endpoints": {"cvpn-endpoint-1": ["There is no network subnet-1."], "cvpn-endpoint-2": []},
+    },
     "endpoints": [
         {
             "name": "main",
@@ -127,6 +133,8 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
         "endpoint other: port 444 is taken (down, and tried again until it works)",
         "9 records lost, failing: No space left",
         "host network: eth1 is not there",
+        "store (postgresql): cannot be used: the database does not answer, 5 rows waiting\n",
+        "endpoint cvpn-endpoint-1: There is no network subnet-1.\n",
         "refused",
         "one thing is wrong",
     ):

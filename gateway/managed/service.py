@@ -1,0 +1,198 @@
+"""`ManagedService`: the daemon's side of the store, kept going for as long as the daemon runs.
+
+the store can be opened ──▶ rounds: what stands in it is carried out    (whenever it changes, and every half minute)
+         │                  mirror: what happens to sessions is written            (whenever there is news)
+         └─ it cannot be ──▶ what was last known runs; the store is gone back to, and sessions do not notice
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+import trio
+
+from gateway.managed.backlog import Backlog
+from gateway.managed.controller import Controller
+from gateway.managed.last_known import LastKnown
+from gateway.managed.mirror import StoreMirror, live_counters
+from gateway.managed.retention import Retention
+from gateway.managed.rounds import Rounds
+from gateway.store import StoreError, Vault, open_store, watch_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from gateway.connection_log import ConnectionLog, ConnectionRecord
+    from gateway.fleet import Fleet
+    from gateway.hostnet import HostProblem
+    from gateway.managed.statuses import Outcome
+    from gateway.reload import Reconciler
+    from gateway.store import ChangeWatch, Store
+
+__all__ = ["ManagedService"]
+
+ROUND_S = 30.0
+"""After this, everything is looked at without a change: what has failed is tried again."""
+RETRY_S = 1.0
+"""Before the store is asked again that did not answer; where it could not be opened, doubles up to `RETRY_MOST_S`."""
+RETRY_MOST_S = 30.0
+
+_NOT_OPENED = "it has not been opened yet"
+
+T = TypeVar("T")
+
+logger = structlog.get_logger("store")
+
+
+class ManagedService:
+    """Serves the endpoints that were made at run time, and shows those of the file."""
+
+    def __init__(
+        self,
+        file: Path,
+        reconciler: Reconciler,
+        fleet: Fleet,
+        connection_log: ConnectionLog,
+        *,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
+        """`file` is the configuration file."""
+        self._file = file
+        self._reconciler = reconciler
+        self._fleet = fleet
+        self._unix_time = unix_time
+        self._settings = reconciler.config.settings
+        self._backlog = Backlog()
+        self._mirror: StoreMirror | None = None
+        self._host_problems: tuple[HostProblem, ...] = ()
+        self._outcomes: Mapping[str, Outcome] = {}
+        self._shows_own = True
+        self._wake = trio.Event()
+        self._problem = _NOT_OPENED
+        self.settled = trio.Event()
+        """Set when what the store asks for, or else what was last known, has been carried out for the first time."""
+        connection_log.follow(self._note_record)
+
+    # What the daemon tells it, and asks
+
+    def look_again(self) -> None:
+        """Begin a round: the configuration has changed, or what the host is like."""
+        self._shows_own = True
+        self._wake.set()
+
+    def note_host_problems(self, problems: tuple[HostProblem, ...]) -> None:
+        """Take what is wrong with the host's network now."""
+        self._host_problems = problems
+        self.look_again()
+
+    async def finish(self, timeout_s: float) -> None:
+        """Write what is left, once all sessions have ended and before `run` is cancelled."""
+        if self._mirror is not None:
+            await self._mirror.finish(timeout_s)
+
+    def status(self) -> dict[str, Any]:
+        """How it fares, as JSON can hold it."""
+        return {
+            "store": self._settings.store.url.partition(":")[0],
+            "problem": self._problem,
+            "mirror": asdict(self._mirror.status()) if self._mirror else None,
+            "endpoints": {endpoint_id: _sentences(outcome) for endpoint_id, outcome in self._outcomes.items()},
+        }
+
+    def _note_record(self, record: ConnectionRecord) -> None:
+        if self._mirror is not None:
+            self._mirror.note(record)
+        else:
+            self._backlog.note(record)
+
+    # Its task
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        vault = await self._until_it_works(lambda: Vault.at(self._settings.store.key_file))
+        controller = Controller(self._reconciler, self._fleet, vault, unix_time=self._unix_time)
+        last_known = LastKnown(self._settings.state_dir, vault)
+
+        async def go_on_with_last_known() -> None:
+            snapshot = await trio.to_thread.run_sync(last_known.read)
+            self._outcomes = await controller.carry_out(snapshot, self._host_problems)
+            self.settled.set()
+
+        store = await self._until_it_works(self._open, go_on_with_last_known)
+        rounds = Rounds(
+            store, controller, last_known, self._reconciler, self._fleet, file=self._file, unix_time=self._unix_time
+        )
+        try:
+            await self._serve(store, rounds)
+        finally:
+            store.close()
+
+    async def _serve(self, store: Store, rounds: Rounds) -> None:
+        self._mirror = StoreMirror(
+            store, lambda: live_counters(self._fleet.endpoints), node=self._settings.node, backlog=self._backlog
+        )
+        async with watch_changes(store) as watch, trio.open_nursery() as nursery:
+            nursery.start_soon(self._mirror.run)
+            nursery.start_soon(Retention(store, self._settings.store).run)
+            nursery.start_soon(self._pass_on, watch)
+            await self._follow(rounds)
+
+    async def _follow(self, rounds: Rounds) -> None:
+        """Go a round whenever something has changed, and every now and then."""
+        self._shows_own = True
+        while True:
+            self._wake = trio.Event()
+            await self._go(rounds)
+            self.settled.set()
+            with trio.move_on_after(RETRY_S if self._problem else ROUND_S):
+                await self._wake.wait()
+                continue
+            self._shows_own = True
+
+    async def _go(self, rounds: Rounds) -> None:
+        shows_own, self._shows_own = self._shows_own, False
+        try:
+            self._outcomes = await rounds.go(self._host_problems, shows_own=shows_own)
+        except StoreError as error:
+            self._shows_own = shows_own
+            self._note_problem(str(error))
+        else:
+            self._note_problem("")
+
+    async def _pass_on(self, watch: ChangeWatch) -> None:
+        while True:
+            await watch.wait()
+            self._wake.set()
+
+    def _open(self) -> Store:
+        return open_store(self._settings.store.url, self._settings.store.key_file)
+
+    async def _until_it_works(
+        self, work: Callable[[], T], meanwhile: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    ) -> T:
+        """Do what blocks and may raise `StoreError` again and again, and `meanwhile` after each time that it did."""
+        pause_s = RETRY_S
+        while True:
+            try:
+                return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+            except StoreError as error:
+                self._note_problem(str(error))
+            await meanwhile()
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MOST_S)
+
+    def _note_problem(self, problem: str) -> None:
+        """Log when the store goes and when it comes, and nothing in between."""
+        if problem and self._problem in {"", _NOT_OPENED}:
+            logger.error("the store cannot be used; what is known goes on", problem=problem)
+        elif self._problem and not problem:
+            logger.info("the store is in use")
+        self._problem = problem
+
+
+def _sentences(outcome: Outcome) -> list[str]:
+    return [sentence for sentence in (outcome.problem, *outcome.failures.values(), *outcome.host.values()) if sentence]
