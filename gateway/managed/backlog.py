@@ -113,6 +113,7 @@ class Backlog:
             known = connection_id in self._live
             self._live[connection_id] = record.counters
             self._running[connection_id] = record
+            self._counters.pop(connection_id, None)
             if known:
                 return False
         self._note_event(record)

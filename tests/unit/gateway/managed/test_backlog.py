@@ -148,7 +148,8 @@ def test_the_end_state_of_every_connection_is_written_whatever_happens_meanwhile
         current = established(1000 * slot + lives[slot])
         connection_id = current.connection_id
         if step == "establish":
-            expected[connection_id] = replace(current, updated_at=T0 + moment)
+            moved = counters(moment if connection_id in expected else 0)
+            expected[connection_id] = replace(current, updated_at=T0 + moment, counters=moved)
             backlog.note(expected[connection_id])
         elif step == "move" and connection_id in expected:
             backlog.measure([(connection_id, counters(moment))])
