@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.connection_log import ConnectionLog
     from gateway.endpoint_settings import Terms
+    from gateway.measures import SessionMeasures
     from gateway.sessions import Session, SessionTable
     from policy import EndpointChange, EndpointSpec
     from tunnel import DataPlane, Path
@@ -76,6 +77,11 @@ class Endpoint(PlaneEvents):
     def sessions(self) -> SessionTable:
         """Its sessions, handshakes included."""
         return self._keeper.sessions
+
+    @property
+    def measures(self) -> SessionMeasures:
+        """What became of its sessions since it was put up."""
+        return self._keeper.measures
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve clients until cancelled; the plane closes its sockets and device then."""

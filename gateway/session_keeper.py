@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from gateway.authorization import Refusal
+from gateway.measures import SessionMeasures
 from gateway.session_log import new_connection_id
 from gateway.sessions import Session, SessionTable, counters_of
 from gateway.timers import TimerHeap
@@ -76,6 +77,7 @@ class SessionKeeper:
         self._log = log
         self._now = now
         self._refresh_s = refresh_s
+        self.measures = SessionMeasures()
         self._emptied = trio.Event()
         self._logger = structlog.get_logger("sessions").bind(endpoint=terms.spec.name)
 
@@ -99,6 +101,7 @@ class SessionKeeper:
             connection=connection,
             path=path,
             client_session_id=admission.remote_session_id,
+            admitted_moment=self._now(),
             without_cookie=admission.needs_reset_reply and path.transport is Transport.UDP,
         )
         self.sessions.add(session)
@@ -225,6 +228,8 @@ class SessionKeeper:
                 session.connection.authorize(None, now)
             else:
                 lease = self._admit(session, event)
+                session.authorized_moment = now
+                self.measures.authentication_s.add(now - session.admitted_moment)
                 session.connection.authorize(self._authorizer.push(lease), now)
         except Refusal as refusal:
             session.connection.refuse(refusal.reason, refusal.text, now)
@@ -270,6 +275,7 @@ class SessionKeeper:
         if session.lease is None:
             return
         session.established_at = self._log.unix_time()
+        self.measures.note_established(session, now)
         session.refresh_moment = now + self._refresh_s
         if self.terms.spec.session_timeout_hours:
             session.expires_moment = now + self.terms.spec.session_timeout_hours * 3600
@@ -310,6 +316,7 @@ class SessionKeeper:
         session.ended = True
         session.expires_moment = session.refresh_moment = None
         self._take_back(session)
+        self.measures.note_end(session, reason)
         if session.established_at is not None:
             self._log.ended(session, reason)
         elif session.proven or self._admitter.records_failure(session.path.remote[0], reason, self._now()):
@@ -330,6 +337,7 @@ class SessionKeeper:
         if lease is not None:
             self._authorizer.release(lease)
             session.counters = counters_of(self._plane.remove_peer(lease.peer_id))
+            self.measures.note_moved(session.counters)
 
     def _forget(self, session: Session) -> None:
         """Nothing more will come of this session."""

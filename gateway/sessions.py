@@ -46,6 +46,7 @@ class Session:
     connection: ServerConnection
     path: Path
     client_session_id: bytes
+    admitted_moment: float = 0.0
     without_cookie: bool = False
     """Admitted over UDP before its address was proved, as OpenVPN 2.5 with tls-crypt-v2 has to be."""
     half_open: bool = True
@@ -55,6 +56,8 @@ class Session:
     """Who the client has proved to be, or has claimed with a certificate that was refused; for the log."""
     proven: bool = False
     """Whether `identity` is more than a claim."""
+    authorized_moment: float | None = None
+    """When the client was let in, and keys began to be confirmed."""
     address: IPv4Address | None = None
     """The address that it has or had; stays when the lease is gone."""
     established_at: float | None = None

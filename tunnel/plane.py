@@ -223,6 +223,8 @@ class PlaneFacts:
     """What seals and opens packets with the AEAD ciphers: `libcrypto` or `intel-ipsec-mb`."""
     lost_control_packets: int = 0
     """Control packets that arrived faster than control took them; their senders repeat them."""
+    worker_cpu_s: tuple[float, ...] = ()
+    """CPU time that each worker has used; empty where workers are no threads of their own."""
 
 
 class PlaneEvents(Protocol):

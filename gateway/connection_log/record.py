@@ -52,6 +52,14 @@ class Counters:
     egress_packets: int = 0
     egress_bytes: int = 0
 
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(
+            self.ingress_packets + other.ingress_packets,
+            self.ingress_bytes + other.ingress_bytes,
+            self.egress_packets + other.egress_packets,
+            self.egress_bytes + other.egress_bytes,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:

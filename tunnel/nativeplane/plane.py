@@ -287,6 +287,7 @@ class NativeDataPlane(DataPlane):
             tun_uso=facts["tun_uso"],
             aead=facts["aead"],
             lost_control_packets=facts["lost_control_packets"],
+            worker_cpu_s=tuple(cpu_ns / 1e9 for cpu_ns in facts["cpu_ns"]),
         )
 
 

@@ -140,5 +140,6 @@ def test_a_plane_says_what_it_is(open_plane: Open, device: TunDevice, offload: b
     assert type(plane).__name__.lower().startswith(facts.name)
     assert facts.udp_gso == offload
     assert facts.aead in ({"libcrypto", "intel-ipsec-mb"} if facts.name == "native" else {"libcrypto"})
+    assert len(facts.worker_cpu_s) == (facts.workers if facts.name == "native" else 0)
     # A stand-in for a TUN device gives nothing that is not cut.
     assert (facts.tun_tso, facts.tun_uso, facts.lost_control_packets) == (False, False, 0)
