@@ -1,4 +1,4 @@
-"""The client's side of an endpoint as one file: a complete `.ovpn` that needs no editing.
+"""The client's side of an endpoint as one file: a complete `.ovpn` that needs no editing, or all of it but who one is.
 
 Owns which directives a profile has, so that OpenVPN 2.4 to 2.7 and OpenVPN Connect all take it; facts about them stand
 beside the line that they explain. Must not know where certificates come from.
@@ -51,35 +51,35 @@ class Credentials:
 
 def build_profile(
     endpoint: EndpointSpec,
-    credentials: Credentials,
+    credentials: Credentials | None,
     remotes: Sequence[str],
     *,
     server_authority: str,
     protection: ControlChannelProtection | None = None,
 ) -> str:
-    """Return the profile's text.
+    """Return the profile's text; without `credentials`, one that works once `<cert>` and `<key>` are appended.
 
     `remotes` are names or addresses of the gateway; none means the endpoint's `public_hostname`. `server_authority` is
     the PEM that the gateway's certificate chains to. `protection` is one that the endpoint accepts, its first where
     none is given. Raises `ProfileError`.
     """
     chosen = _choose_protection(endpoint, protection)
-    _check_issuer(endpoint, credentials)
+    if credentials is not None:
+        _check_issuer(endpoint, credentials)
     hosts = tuple(remotes) or ((endpoint.public_hostname,) if endpoint.public_hostname else ())
     if not hosts:
         raise ProfileError(
             f'The endpoint "{endpoint.name}" has no public_hostname, so say with --remote where clients find it.'
         )
     lines = [
-        f"# Portway: endpoint {endpoint.name}, client {credentials.name}",
+        _title(endpoint, credentials),
         *_connection_lines(endpoint, hosts),
         *_detour_lines(endpoint, hosts),
         *_identity_lines(endpoint),
         *_cipher_lines(endpoint, chosen),
         *_tunnel_lines(endpoint.data_channel),
         *_block("ca", server_authority),
-        *_block("cert", credentials.certificate),
-        *_block("key", credentials.private_key),
+        *_credential_lines(credentials),
         *_protection_lines(endpoint, credentials, chosen),
     ]
     return "\n".join((*lines, ""))
@@ -129,6 +129,12 @@ def _choose_protection(endpoint: EndpointSpec, wanted: ControlChannelProtection 
         names = ", ".join(protection.value for protection in accepted)
         raise ProfileError(f'The endpoint "{endpoint.name}" does not accept {wanted.value}. It accepts {names}.')
     return wanted
+
+
+def _title(endpoint: EndpointSpec, credentials: Credentials | None) -> str:
+    if credentials is None:
+        return f"# Portway: endpoint {endpoint.name}; append the client's <cert> and <key>"
+    return f"# Portway: endpoint {endpoint.name}, client {credentials.name}"
 
 
 def _connection_lines(endpoint: EndpointSpec, hosts: Sequence[str]) -> Iterator[str]:
@@ -197,14 +203,21 @@ def _tunnel_lines(data_channel: DataChannel) -> Iterator[str]:
     yield "verb 3"
 
 
+def _credential_lines(credentials: Credentials | None) -> Iterator[str]:
+    if credentials is not None:
+        yield from _block("cert", credentials.certificate)
+        yield from _block("key", credentials.private_key)
+
+
 def _protection_lines(
-    endpoint: EndpointSpec, credentials: Credentials, protection: ControlChannelProtection
+    endpoint: EndpointSpec, credentials: Credentials | None, protection: ControlChannelProtection
 ) -> Iterator[str]:
     channel = endpoint.control_channel
     match protection:
         case ControlChannelProtection.TLS_CRYPT_V2:
-            if not credentials.tls_crypt_v2_key:
-                raise ProfileError(f"A tls-crypt-v2 key of {credentials.name} is needed, and there is none.")
+            if credentials is None or not credentials.tls_crypt_v2_key:
+                name = credentials.name if credentials else "the client"
+                raise ProfileError(f"A tls-crypt-v2 key of {name} is needed, and there is none.")
             yield from _block("tls-crypt-v2", credentials.tls_crypt_v2_key)
         case ControlChannelProtection.TLS_CRYPT:
             yield from _block("tls-crypt", _static_key_text(channel.tls_crypt_key))

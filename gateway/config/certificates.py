@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "certificate_name",
     "client_root_problems",
+    "coverage_problems",
     "crl_problems",
     "is_authority",
     "is_issued_by",
@@ -82,7 +83,7 @@ def client_root_problems(
                 f"lacks the issuer of {certificate_name(authority)}; add the certificates up to the self-signed root"
             )
     if lists is not None:
-        yield from _coverage_problems(authorities, lists)
+        yield from coverage_problems(authorities, lists)
 
 
 def crl_problems(lists: Sequence[x509.CertificateRevocationList], now: datetime) -> Iterator[str]:
@@ -98,6 +99,25 @@ def crl_problems(lists: Sequence[x509.CertificateRevocationList], now: datetime)
             )
         if crl.last_update_utc > now:
             yield f"holds a list of {name} that begins only on {_day(crl.last_update_utc)}; check this host's clock"
+
+
+def coverage_problems(
+    authorities: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList]
+) -> Iterator[str]:
+    """Yield which lists no authority signed, and which authorities have no list: OpenSSL wants one of each."""
+    for crl in lists:
+        if not any(_signed_list(authority, crl) for authority in authorities):
+            yield (
+                f"holds no authority that signed the list of {crl.issuer.rfc4514_string()} in "
+                "certificate_revocation_list; name the lists of these authorities"
+            )
+    for authority in authorities:
+        issues_authorities = any(other is not authority and is_issued_by(other, authority) for other in authorities)
+        if not issues_authorities and not any(crl.issuer == authority.subject for crl in lists):
+            yield (
+                f"holds {certificate_name(authority)}, which has no list in certificate_revocation_list, "
+                "so all of its clients would be refused; add its list"
+            )
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
@@ -124,24 +144,6 @@ def certificate_name(certificate: x509.Certificate) -> str:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = str(names[0].value) if names else certificate.subject.rfc4514_string()
     return repr(text)
-
-
-def _coverage_problems(
-    authorities: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList]
-) -> Iterator[str]:
-    for crl in lists:
-        if not any(_signed_list(authority, crl) for authority in authorities):
-            yield (
-                f"holds no authority that signed the list of {crl.issuer.rfc4514_string()} in "
-                "certificate_revocation_list; name the lists of these authorities"
-            )
-    for authority in authorities:
-        issues_authorities = any(other is not authority and is_issued_by(other, authority) for other in authorities)
-        if not issues_authorities and not any(crl.issuer == authority.subject for crl in lists):
-            yield (
-                f"holds {certificate_name(authority)}, which has no list in certificate_revocation_list, "
-                "so all of its clients would be refused; add its list"
-            )
 
 
 def _server_usage_problems(certificate: x509.Certificate) -> Iterator[str]:

@@ -53,7 +53,7 @@ def credentials(authority: Authority) -> Credentials:
     )
 
 
-def profile_of(endpoint: EndpointSpec, credentials: Credentials, *remotes: str, **options: Any) -> str:
+def profile_of(endpoint: EndpointSpec, credentials: Credentials | None, *remotes: str, **options: Any) -> str:
     authority = find_server_authority(endpoint)
     return build_profile(endpoint, credentials, remotes or ["127.0.0.1"], server_authority=authority, **options)
 
@@ -123,6 +123,30 @@ def test_the_stock_client_takes_every_choice_of_ciphers(
     changed = with_data_channel(endpoint, data_ciphers=ciphers, mtu=1400)
     packet, output = first_packet(profile_of(changed, credentials, protection=Protection.NONE), tmp_path)
     assert packet, output
+
+
+@needs_openvpn
+@pytest.mark.parametrize("protection", [Protection.TLS_CRYPT, Protection.TLS_AUTH, Protection.NONE])
+def test_the_stock_client_takes_a_profile_to_which_certificate_and_key_were_appended(
+    endpoint: EndpointSpec, credentials: Credentials, tmp_path: Path, protection: Protection
+) -> None:
+    incomplete = profile_of(endpoint, None, protection=protection)
+    appended = f"<cert>\n{credentials.certificate}</cert>\n<key>\n{credentials.private_key}</key>\n"
+    packet, output = first_packet(incomplete + appended, tmp_path)
+    assert packet, output
+    complete = profile_of(endpoint, credentials, protection=protection)
+    assert set(complete.splitlines()) - set((incomplete + appended).splitlines()) == {complete.splitlines()[0]}
+
+
+def test_a_profile_without_credentials_names_no_client(endpoint: EndpointSpec) -> None:
+    profile = profile_of(endpoint, None, protection=Protection.TLS_CRYPT)
+    assert profile.splitlines()[0] == "# Portway: endpoint main; append the client's <cert> and <key>"
+    assert "PRIVATE KEY" not in profile
+
+
+def test_a_key_of_the_client_s_own_is_not_for_profiles_without_credentials(endpoint: EndpointSpec) -> None:
+    with pytest.raises(ProfileError, match="tls-crypt-v2 key of the client"):
+        profile_of(endpoint, None, protection=Protection.TLS_CRYPT_V2)
 
 
 def test_udp_comes_first_whatever_the_endpoint_says_first(endpoint: EndpointSpec, credentials: Credentials) -> None:

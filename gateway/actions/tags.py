@@ -1,0 +1,122 @@
+"""Tags: setting, removing and listing them, whatever they are on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, delete, or_, select, true
+
+from gateway.actions.call import ActionError, Call, action
+from gateway.actions.listing import paginate, parse_filters
+from gateway.actions.objects import find_endpoint, is_visible
+from gateway.actions.tagging import put_tags, read_tags, tags_of, tags_shape
+from gateway.store.schema import endpoint, network, security_group, security_group_rule, tag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Column, ColumnElement
+
+__all__ = ["create_tags", "delete_tags", "describe_tags"]
+
+_ENDPOINT: Final = "client-vpn-endpoint"
+_TAGGABLE: Final[dict[str, tuple[str, Column[str], str]]] = {
+    "vpc": ("vpc", network.c.vpc_id, "InvalidVpcID.NotFound"),
+    "subnet": ("subnet", network.c.subnet_id, "InvalidSubnetID.NotFound"),
+    "sg": ("security-group", security_group.c.id, "InvalidGroup.NotFound"),
+    "sgr": ("security-group-rule", security_group_rule.c.id, "InvalidSecurityGroupRuleId.NotFound"),
+}
+"""By the prefix of its id: what the type of an object is called, where it is found, and the error if it is not."""
+
+
+@action("CreateTags", changes=True)
+def create_tags(call: Call) -> dict[str, Any]:
+    """Set tags of objects, or give them other values. Raises `TagLimitExceeded` and what says that one is not there."""
+    tags = read_tags(call.parameters["Tags"])
+    types = _types(call)
+    _begin(call, list(types))
+    for resource_id, resource_type in types.items():
+        put_tags(call, resource_id, resource_type, tags)
+    call.after = _state(call, list(types))
+    return {}
+
+
+@action("DeleteTags", changes=True)
+def delete_tags(call: Call) -> dict[str, Any]:
+    """Remove tags of objects: those with a key, those with a key and value, or all where none is named."""
+    resources = list(_types(call))
+    _begin(call, resources)
+    call.connection.execute(delete(tag).where(tag.c.resource_id.in_(resources), _named(call)))
+    call.after = _state(call, resources)
+    return {}
+
+
+@action("DescribeTags")
+def describe_tags(call: Call) -> dict[str, Any]:
+    """List the tags of all objects that the caller may know of."""
+    filters = parse_filters(call, ("key", "value", "resource-id", "resource-type"), tagged=True)
+    alive = select(endpoint.c.id).where(endpoint.c.ended_at.is_(None))
+    rows = call.connection.execute(
+        select(tag).where(or_(tag.c.resource_type != _ENDPOINT, tag.c.resource_id.in_(alive)))
+    )
+    matching = [
+        row
+        for row in rows
+        if (row.resource_type != _ENDPOINT or is_visible(call, row.resource_id))
+        and filters.match(
+            {
+                "key": row.key,
+                "value": row.value,
+                "resource-id": row.resource_id,
+                "resource-type": row.resource_type,
+            },
+            {row.key: row.value},
+        )
+    ]
+    page, token = paginate(call, matching, key=lambda row: (row.resource_id, row.key))
+    tags = [
+        {"Key": row.key, "Value": row.value, "ResourceId": row.resource_id, "ResourceType": row.resource_type}
+        for row in page
+    ]
+    return {"Tags": tags, "NextToken": token}
+
+
+def _types(call: Call) -> dict[str, str]:
+    """The type of each object that the call names. Raises `ActionError` where one is not there."""
+    return {resource_id: _type(call, resource_id) for resource_id in call.parameters["Resources"]}
+
+
+def _type(call: Call, resource_id: str) -> str:
+    prefix = resource_id.rpartition("-")[0]
+    if prefix == "cvpn-endpoint":
+        find_endpoint(call, resource_id)
+        return _ENDPOINT
+    if prefix not in _TAGGABLE:
+        raise ActionError("InvalidID", f"{resource_id!r} is the id of nothing that can have tags.")
+    resource_type, column, code = _TAGGABLE[prefix]
+    if call.connection.execute(select(column).where(column == resource_id).limit(1)).first() is None:
+        raise ActionError(code, f"There is no {resource_type} {resource_id!r}.")
+    return resource_type
+
+
+def _named(call: Call) -> ColumnElement[bool]:
+    """Which tags are meant. A key without a value means whatever value it has, an empty value only an empty one."""
+    named = call.parameters.get("Tags") or ()
+    if not named:
+        return true()
+    conditions: list[ColumnElement[bool]] = []
+    for one in named:
+        has_key = tag.c.key == (one.get("Key") or "")
+        conditions.append(has_key if one.get("Value") is None else and_(has_key, tag.c.value == one["Value"]))
+    return or_(*conditions)
+
+
+def _begin(call: Call, resources: Sequence[str]) -> None:
+    """Gateways know nothing of tags; the audit log knows them all."""
+    call.affects_gateways = False
+    call.resource_id = resources[0]
+    call.before = _state(call, resources)
+
+
+def _state(call: Call, resources: Sequence[str]) -> dict[str, Any]:
+    return {resource_id: tags_shape(tags) for resource_id, tags in tags_of(call, resources).items()}
