@@ -164,7 +164,7 @@ DESCRIBE = SERVICES[EC2_VERSION].operation_model("DescribeClientVpnRoutes")
         ({"ClientVpnEndpointId": "x", "Filter.1": "a"}, "InvalidParameterValue", "Filter.1"),
         ({"ClientVpnEndpointId": "x", "ClientVpnEndpointId.1": "y"}, "InvalidParameterCombination", "value and parts"),
         ({"ClientVpnEndpointId.1": "y"}, "UnknownParameter", "ClientVpnEndpointId.1"),
-        ({"ClientVpnEndpointId": "x", "MaxResults": "many"}, "InvalidParameterValue", "(many) for parameter MaxResults"),
+        ({"ClientVpnEndpointId": "x", "MaxResults": "many"}, "InvalidParameterValue", "(many) for parameter Max"),
         ({"ClientVpnEndpointId": "x", "MaxResults": "4"}, "InvalidMaxResults", "5 to 1000"),
         ({"ClientVpnEndpointId": "x", "MaxResults": "1" * 5000}, "InvalidParameterValue", "MaxResults"),
         ({"ClientVpnEndpointId": "x", "DryRun": "perhaps"}, "InvalidParameterValue", "true or false"),
