@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from gateway.store import Store
 
 
+NO_TARGETS: list[tuple[dict[str, str], str]] = [
+    ({}, "MissingParameter"),
+    ({"SubnetId": ""}, "MissingParameter"),
+    ({"SubnetId": "subnet-1", "AvailabilityZone": "a"}, "InvalidParameterCombination"),
+    ({"SubnetId": "subnet-1", "AvailabilityZoneId": "a"}, "InvalidParameterCombination"),
+    ({"AvailabilityZone": "a", "AvailabilityZoneId": "a"}, "InvalidParameterCombination"),
+    ({"AvailabilityZone": "a"}, "UnsupportedOperation"),
+    ({"AvailabilityZoneId": "a"}, "UnsupportedOperation"),
+    ({"SubnetId": "office"}, "InvalidSubnetID.Malformed"),
+    ({"SubnetId": "subnet-1\n"}, "InvalidSubnetID.Malformed"),
+    ({"SubnetId": "subnet-2"}, "InvalidSubnetID.NotFound"),
+]
+
+
 def associate(store: Store, subnet_id: str = "subnet-1", **given: Any) -> str:
     return str(associated(store, SubnetId=subnet_id, **given)["AssociationId"])
 
@@ -115,26 +129,12 @@ def test_an_association_has_the_security_groups_of_its_endpoint_in_their_order(s
     assert described(store)[0]["SecurityGroups"] == ["sg-2", "sg-1"]
 
 
-@pytest.mark.parametrize(
-    ("given", "code"),
-    [
-        ({}, "MissingParameter"),
-        ({"SubnetId": ""}, "MissingParameter"),
-        ({"SubnetId": "subnet-1", "AvailabilityZone": "a"}, "InvalidParameterCombination"),
-        ({"SubnetId": "subnet-1", "AvailabilityZoneId": "a"}, "InvalidParameterCombination"),
-        ({"AvailabilityZone": "a", "AvailabilityZoneId": "a"}, "InvalidParameterCombination"),
-        ({"AvailabilityZone": "a"}, "UnsupportedOperation"),
-        ({"AvailabilityZoneId": "a"}, "UnsupportedOperation"),
-        ({"SubnetId": "office"}, "InvalidSubnetID.Malformed"),
-        ({"SubnetId": "subnet-1\n"}, "InvalidSubnetID.Malformed"),
-        ({"SubnetId": "subnet-2"}, "InvalidSubnetID.NotFound"),
-    ],
-)
-def test_a_target_network_is_a_subnet_that_there_is(store: Store, given: dict[str, str], code: str) -> None:
+def test_a_target_network_is_a_subnet_that_there_is(store: Store) -> None:
     add_endpoint(store)
     add_network(store)
-    with refused(code):
-        associated(store, **given)
+    for given, code in NO_TARGETS:
+        with refused(code):
+            associated(store, **given)
 
 
 def test_a_subnet_is_associated_once(store: Store) -> None:
@@ -268,21 +268,18 @@ def test_the_automatic_route_of_what_comes_back_is_that_of_the_network_as_it_is_
     assert routes(store) == {("192.168.11.0/24", "subnet-1", "associate", "Default Route", "creating")}
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
+def test_associations_are_found_by_filters(store: Store) -> None:
+    add_endpoint(store)
+    add_association(store)
+    add_association(store, "cvpn-assoc-2", subnet_id="subnet-2", zone="subnet-2")
+    for name, value, found in (
         ("association-id", "cvpn-assoc-1", ["cvpn-assoc-1"]),
         ("target-network-id", "subnet-2", ["cvpn-assoc-2"]),
         ("vpc-id", "vpc-1", ["cvpn-assoc-1", "cvpn-assoc-2"]),
         ("vpc-id", "vpc-2", []),
-    ],
-)
-def test_associations_are_found_by_filters(store: Store, name: str, value: str, found: list[str]) -> None:
-    add_endpoint(store)
-    add_association(store)
-    add_association(store, "cvpn-assoc-2", subnet_id="subnet-2", zone="subnet-2")
-    filters = [{"Name": name, "Values": [value]}]
-    assert [one["AssociationId"] for one in described(store, Filters=filters)] == found
+    ):
+        filters = [{"Name": name, "Values": [value]}]
+        assert [one["AssociationId"] for one in described(store, Filters=filters)] == found, name
 
 
 def test_associations_are_found_by_their_ids(store: Store) -> None:

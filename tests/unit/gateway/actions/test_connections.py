@@ -24,6 +24,28 @@ if TYPE_CHECKING:
     from gateway.store import Store
 
 OTHER_ID = "cvpn-endpoint-2"
+NOTHING_TO_END: list[tuple[dict[str, str], str]] = [
+    ({}, "MissingParameter"),
+    ({"ConnectionId": "", "Username": ""}, "MissingParameter"),
+    ({"ConnectionId": "cvpn-connection-1", "Username": "laptop"}, "InvalidParameterCombination"),
+    ({"ConnectionId": "cvpn-connection-2"}, "InvalidClientVpnConnection.IdNotFound"),
+    ({"ConnectionId": "cvpn-connection-3"}, "InvalidClientVpnConnection.IdNotFound"),
+    ({"ConnectionId": "cvpn-connection-4"}, "InvalidClientVpnConnection.IdNotFound"),
+    ({"Username": "nobody"}, "InvalidClientVpnConnection.UserNotFound"),
+    ({"Username": "gone"}, "InvalidClientVpnConnection.UserNotFound"),
+    ({"Username": "elsewhere"}, "InvalidClientVpnConnection.UserNotFound"),
+]
+KEYS_OF_OTHER_LISTS: list[Any] = [
+    1,
+    "ab",
+    [1780315200, "cvpn-connection-1"],
+    [1.5],
+    [1.5, 2],
+    [1.5, "\0"],
+    [1.5, "cvpn-connection-1", "x"],
+    [[1.5], "cvpn-connection-1"],
+    {"a": 1},
+]
 
 
 @pytest.fixture
@@ -99,22 +121,19 @@ def test_the_connections_of_an_endpoint_are_its_own(world: Store) -> None:
     assert ids(world, ClientVpnEndpointId=OTHER_ID) == ["cvpn-connection-1"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
+def test_connections_are_found_by_filters(world: Store) -> None:
+    add_connection(world, "cvpn-connection-1")
+    add_connection(world, "cvpn-connection-2", username="joe")
+    add_connection(world, "cvpn-connection-3", common_name="desktop")
+    for name, value, found in (
         ("connection-id", "cvpn-connection-2", "2"),
         ("username", "joe", "2"),
         ("username", "laptop", "12"),
         ("username", "desktop", "3"),
         ("username", "*top", "123"),
         ("username", "", ""),
-    ],
-)
-def test_connections_are_found_by_filters(world: Store, name: str, value: str, found: str) -> None:
-    add_connection(world, "cvpn-connection-1")
-    add_connection(world, "cvpn-connection-2", username="joe")
-    add_connection(world, "cvpn-connection-3", common_name="desktop")
-    assert "".join(one[-1] for one in ids(world, Filters=[{"Name": name, "Values": [value]}])) == found
+    ):
+        assert "".join(one[-1] for one in ids(world, Filters=[{"Name": name, "Values": [value]}])) == found, value
 
 
 def test_other_filters_are_refused(world: Store) -> None:
@@ -156,29 +175,16 @@ def test_what_comes_and_goes_between_pages_moves_nothing(world: Store) -> None:
     assert [one["ConnectionId"][-1] for one in second["Connections"]] == ["5", "7"]
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        1,
-        "ab",
-        [1780315200, "cvpn-connection-1"],
-        [1.5],
-        [1.5, 2],
-        [1.5, "\0"],
-        [1.5, "cvpn-connection-1", "x"],
-        [[1.5], "cvpn-connection-1"],
-        {"a": 1},
-    ],
-)
-def test_a_token_with_another_key_is_refused(world: Store, key: Any) -> None:
+def test_a_token_with_another_key_is_refused(world: Store) -> None:
     for number in range(6):
         add_connection(world, f"cvpn-connection-{number}")
     parameters = {"ClientVpnEndpointId": ENDPOINT_ID, "MaxResults": 5}
     token = invoke(world, "DescribeClientVpnConnections", **parameters)["NextToken"]
     digest, _ = json.loads(base64.urlsafe_b64decode(token))
-    forged = base64.urlsafe_b64encode(json.dumps([digest, key]).encode()).decode()
-    with refused("InvalidNextToken"):
-        described(world, NextToken=forged, **parameters)
+    for key in KEYS_OF_OTHER_LISTS:
+        forged = base64.urlsafe_b64encode(json.dumps([digest, key]).encode()).decode()
+        with refused("InvalidNextToken"):
+            described(world, NextToken=forged, **parameters)
 
 
 def test_one_connection_is_terminated_by_its_id(world: Store) -> None:
@@ -231,26 +237,13 @@ def test_what_is_ending_or_has_ended_stays_as_it_is(world: Store, status: str, e
     assert not call.affects_gateways
 
 
-@pytest.mark.parametrize(
-    ("given", "code"),
-    [
-        ({}, "MissingParameter"),
-        ({"ConnectionId": "", "Username": ""}, "MissingParameter"),
-        ({"ConnectionId": "cvpn-connection-1", "Username": "laptop"}, "InvalidParameterCombination"),
-        ({"ConnectionId": "cvpn-connection-2"}, "InvalidClientVpnConnection.IdNotFound"),
-        ({"ConnectionId": "cvpn-connection-3"}, "InvalidClientVpnConnection.IdNotFound"),
-        ({"ConnectionId": "cvpn-connection-4"}, "InvalidClientVpnConnection.IdNotFound"),
-        ({"Username": "nobody"}, "InvalidClientVpnConnection.UserNotFound"),
-        ({"Username": "gone"}, "InvalidClientVpnConnection.UserNotFound"),
-        ({"Username": "elsewhere"}, "InvalidClientVpnConnection.UserNotFound"),
-    ],
-)
-def test_there_has_to_be_something_to_end(world: Store, given: dict[str, str], code: str) -> None:
+def test_there_has_to_be_something_to_end(world: Store) -> None:
     add_connection(world, "cvpn-connection-1")
     add_connection(world, "cvpn-connection-3", common_name="gone", status_code="terminated", ended_at=NOW - 4000)
     add_connection(world, "cvpn-connection-4", common_name="elsewhere", endpoint_id=OTHER_ID)
-    with refused(code):
-        terminate(world, **given)
+    for given, code in NOTHING_TO_END:
+        with refused(code):
+            terminate(world, **given)
     assert terminating(world) == []
 
 

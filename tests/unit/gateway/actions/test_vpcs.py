@@ -12,6 +12,52 @@ from tests.unit.gateway.actions.rows import ENDPOINT_ID, FILE_ENDPOINT_ID, add, 
 if TYPE_CHECKING:
     from gateway.store import Store
 
+VPC_FILTERS = [
+    ("vpc-id", "vpc-2", ["vpc-2"]),
+    ("cidr", "10.64.0.0/16", ["vpc-1"]),
+    ("cidr", "192.168.10.0/24", []),
+    ("cidr-block-association.cidr-block", "192.168.10.0/24", ["vpc-1"]),
+    ("cidr-block-association.association-id", "vpc-2/*", ["vpc-2"]),
+    ("cidr-block-association.state", "associated", ["vpc-1", "vpc-2"]),
+    ("dhcp-options-id", "default", ["vpc-1", "vpc-2"]),
+    ("is-default", "true", ["vpc-1"]),
+    ("isDefault", "false", ["vpc-2"]),
+    ("owner-id", "123456789012", ["vpc-1", "vpc-2"]),
+    ("state", "pending", []),
+    ("tag:Name", "la*", ["vpc-2"]),
+    ("tag-key", "team", []),
+]
+SUBNET_FILTERS = [
+    ("subnet-id", "subnet-b", "b"),
+    ("subnet-arn", "*/subnet-c", "c"),
+    ("vpc-id", "vpc-1", "ab"),
+    ("cidr", "10.64.0.0/16", "b"),
+    ("cidr-block", "10.64.0.0/16", "b"),
+    ("cidrBlock", "10.64.*", "b"),
+    ("availability-zone", "hall", "c"),
+    ("availabilityZone", "hall", "c"),
+    ("availability-zone-id", "office", "a"),
+    ("availabilityZoneId", "office", "a"),
+    ("available-ip-address-count", "254", "a"),
+    ("default-for-az", "true", ""),
+    ("defaultForAz", "false", "abc"),
+    ("ipv6-native", "false", "abc"),
+    ("map-public-ip-on-launch", "false", "abc"),
+    ("owner-id", "123456789012", "abc"),
+    ("state", "available", "abc"),
+    ("tag:Name", "plant", "b"),
+    ("tag-value", "lab", "c"),
+]
+ZONE_FILTERS = [
+    ("zone-name", "h*", ["hall"]),
+    ("zone-id", "plant", ["plant"]),
+    ("zone-type", "local-zone", []),
+    ("region-name", "here", ["hall", "office", "plant"]),
+    ("group-name", "there", []),
+    ("opt-in-status", "opt-in-not-required", ["hall", "office", "plant"]),
+    ("state", "available", ["hall", "office", "plant"]),
+]
+
 
 @pytest.fixture
 def world(store: Store) -> Store:
@@ -119,70 +165,19 @@ def test_tags_are_shown_beside_the_name_which_may_be_another(world: Store) -> No
     assert vpcs(world)[1]["Tags"] == [{"Key": "Name", "Value": "lab"}, {"Key": "team", "Value": "red"}]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
-        ("vpc-id", "vpc-2", ["vpc-2"]),
-        ("cidr", "10.64.0.0/16", ["vpc-1"]),
-        ("cidr", "192.168.10.0/24", []),
-        ("cidr-block-association.cidr-block", "192.168.10.0/24", ["vpc-1"]),
-        ("cidr-block-association.association-id", "vpc-2/*", ["vpc-2"]),
-        ("cidr-block-association.state", "associated", ["vpc-1", "vpc-2"]),
-        ("dhcp-options-id", "default", ["vpc-1", "vpc-2"]),
-        ("is-default", "true", ["vpc-1"]),
-        ("isDefault", "false", ["vpc-2"]),
-        ("owner-id", "123456789012", ["vpc-1", "vpc-2"]),
-        ("state", "pending", []),
-        ("tag:Name", "la*", ["vpc-2"]),
-        ("tag-key", "team", []),
-    ],
-)
-def test_vpcs_are_found_by_filters(world: Store, name: str, value: str, found: list[str]) -> None:
-    assert [one["VpcId"] for one in vpcs(world, Filters=filtered(name, value))] == found
+def test_vpcs_are_found_by_filters(world: Store) -> None:
+    for name, value, found in VPC_FILTERS:
+        assert [one["VpcId"] for one in vpcs(world, Filters=filtered(name, value))] == found, name
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
-        ("subnet-id", "subnet-b", "b"),
-        ("subnet-arn", "*/subnet-c", "c"),
-        ("vpc-id", "vpc-1", "ab"),
-        ("cidr", "10.64.0.0/16", "b"),
-        ("cidr-block", "10.64.0.0/16", "b"),
-        ("cidrBlock", "10.64.*", "b"),
-        ("availability-zone", "hall", "c"),
-        ("availabilityZone", "hall", "c"),
-        ("availability-zone-id", "office", "a"),
-        ("availabilityZoneId", "office", "a"),
-        ("available-ip-address-count", "254", "a"),
-        ("default-for-az", "true", ""),
-        ("defaultForAz", "false", "abc"),
-        ("ipv6-native", "false", "abc"),
-        ("map-public-ip-on-launch", "false", "abc"),
-        ("owner-id", "123456789012", "abc"),
-        ("state", "available", "abc"),
-        ("tag:Name", "plant", "b"),
-        ("tag-value", "lab", "c"),
-    ],
-)
-def test_subnets_are_found_by_filters(world: Store, name: str, value: str, found: str) -> None:
-    assert "".join(one["SubnetId"][-1] for one in subnets(world, Filters=filtered(name, value))) == found
+def test_subnets_are_found_by_filters(world: Store) -> None:
+    for name, value, found in SUBNET_FILTERS:
+        assert "".join(one["SubnetId"][-1] for one in subnets(world, Filters=filtered(name, value))) == found, name
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
-        ("zone-name", "h*", ["hall"]),
-        ("zone-id", "plant", ["plant"]),
-        ("zone-type", "local-zone", []),
-        ("region-name", "here", ["hall", "office", "plant"]),
-        ("group-name", "there", []),
-        ("opt-in-status", "opt-in-not-required", ["hall", "office", "plant"]),
-        ("state", "available", ["hall", "office", "plant"]),
-    ],
-)
-def test_zones_are_found_by_filters(world: Store, name: str, value: str, found: list[str]) -> None:
-    assert [one["ZoneName"] for one in zones(world, Filters=filtered(name, value))] == found
+def test_zones_are_found_by_filters(world: Store) -> None:
+    for name, value, found in ZONE_FILTERS:
+        assert [one["ZoneName"] for one in zones(world, Filters=filtered(name, value))] == found, name
 
 
 def test_what_is_asked_for_by_id_is_shown_alone(world: Store) -> None:
