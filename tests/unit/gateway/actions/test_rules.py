@@ -99,8 +99,8 @@ def test_the_audit_log_sees_a_rule_come_and_go(world: Store) -> None:
 def test_a_rule_is_for_one_group_or_for_everyone(world: Store) -> None:
     names = {"ClientVpnEndpointId": ENDPOINT_ID, "TargetNetworkCidr": "10.1.0.0/16"}
     for verb in ("Authorize", "Revoke"):
-        for given, code in NOBODY:
-            whom = {name.replace("All", f"{verb}AllGroups"): value for name, value in given.items()}
+        for chosen, code in NOBODY:
+            whom = {name.replace("All", f"{verb}AllGroups"): value for name, value in chosen.items()}
             with refused(code):
                 invoke(world, f"{verb}ClientVpnIngress", **names, **whom)
 
