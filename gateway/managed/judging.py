@@ -74,8 +74,16 @@ def _faulty_parts(
         if found:
             parts: tuple[Part, ...] = spec.target_networks if found[1] == "target_network" else spec.routes
             part = parts[int(found[2])]
-            if running is None or part not in (*running.target_networks, *running.routes):
+            if running is None or not _runs_already(part, spec, running):
                 yield part, problem.text
+
+
+def _runs_already(part: Part, spec: EndpointSpec, running: EndpointSpec) -> bool:
+    """Whether a part is as it was; a route is, where its target network is, too."""
+    if not isinstance(part, Route):
+        return part in running.target_networks
+    targets = [target for target in spec.target_networks if target.name == part.target]
+    return part in running.routes and all(target in running.target_networks for target in targets)
 
 
 def _rows(part: Part, endpoint: ManagedEndpoint) -> Iterator[Object]:

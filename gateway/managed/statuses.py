@@ -161,9 +161,9 @@ class _Judge:
         if route.status_code in ENDING:
             yield from _gone(schema.route, route, key, is_there=is_there)
         elif is_there or (self._is_idle and route.subnet_id == LOCAL) or self._is_second(route, destination):
-            yield from _settled(schema.route, route, key, "active", self._outcome.host.get(route.subnet_id, ""))
+            yield from self._settled(schema.route, route, key, self._outcome.host.get(route.subnet_id, ""))
         else:
-            yield from _settled(schema.route, route, key, "active", self._why_not(route))
+            yield from self._settled(schema.route, route, key, self._why_not(route))
 
     def _is_second(self, route: RouteRow, destination: IPv4Network) -> bool:
         """Whether an older association has this destination: the route is there for when that one goes."""
@@ -177,7 +177,7 @@ class _Judge:
             yield from _gone(schema.authorization_rule, rule, key, is_there=is_there)
         else:
             problem = "" if is_there or self._is_idle else self._why_not(rule)
-            yield from _settled(schema.authorization_rule, rule, key, "active", problem)
+            yield from self._settled(schema.authorization_rule, rule, key, problem)
 
     def _crl(self, crl: CrlRow) -> Iterator[Change]:
         running = self._outcome.running
@@ -188,6 +188,14 @@ class _Judge:
             row = {"endpoint_id": crl.endpoint_id, "status_code": crl.status_code, "imported_at": crl.imported_at}
             yield Change(schema.crl, row, _status(*status))
 
+    def _settled(self, table: Table, row: RouteRow | RuleRow, key: tuple[str, ...], problem: str) -> Iterator[Change]:
+        """In order, or failed. Where the endpoint as a whole is at fault, what was in order stays so in the store."""
+        if problem and row.status_code == "active" and row not in self._outcome.failures:
+            return
+        status = ("failed" if problem else "active", problem)
+        if status != (row.status_code, row.status_message):
+            yield Change(table, _as_read(row, key), _status(*status))
+
     def _why_not(self, part: Object) -> str:
         return self._outcome.failures.get(part) or self._outcome.problem or self._outcome.host.get(None) or _NOT_YET
 
@@ -195,13 +203,6 @@ class _Judge:
 def _gone(table: Table, row: RouteRow | RuleRow, key: tuple[str, ...], *, is_there: bool) -> Iterator[Change]:
     if not is_there:
         yield Change(table, _as_read(row, key), None)
-
-
-def _settled(table: Table, row: RouteRow | RuleRow, key: tuple[str, ...], code: str, problem: str) -> Iterator[Change]:
-    """In order, or failed. What once was in order stays so: of an endpoint that is down, its associations tell."""
-    status = ("failed" if problem else code, problem)
-    if status != (row.status_code, row.status_message) and not (problem and row.status_code == code):
-        yield Change(table, _as_read(row, key), _status(*status))
 
 
 def _as_read(row: RouteRow | RuleRow, key: tuple[str, ...]) -> dict[str, Any]:
