@@ -35,8 +35,10 @@ _CONNECT: Final[Mapping[str, str | int]] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
+    "target_session_attrs": "read-write",
 }
-"""libpq's parameters, unless the URL has them: a server that is no longer there is not waited for."""
+"""libpq's parameters, unless the URL has them: a server that is no longer there is not waited for, and of several hosts
+in the URL it is the primary that is used."""
 
 _SETTINGS: Final = {
     "statement_timeout": f"{_STATEMENT_S}s",
@@ -49,7 +51,7 @@ _SETTINGS: Final = {
 }
 
 _SENTENCES: Final = {
-    "25006": "the database only accepts reads; name the primary server, not a standby",
+    "25006": "the database only accepts reads now",
     "53100": "the database server has no space left; make room there",
     "53300": "the database server has no connections left; raise its max_connections",
     "55P03": f"another gateway or command has been writing for more than {WRITE_WAIT_S} s",

@@ -33,7 +33,9 @@ def store_engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def blank_site(store_engine: str, store_templates: StoreTemplates, tmp_path: Path) -> Iterator[StoreSite]:
     """Where a store can be made."""
-    site = store_templates.blank(store_engine, tmp_path)
+    directory = tmp_path / "blank"
+    directory.mkdir()
+    site = store_templates.blank(store_engine, directory)
     yield site
     site.remove()
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from gateway.store import schema
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["put_association", "put_connection", "put_endpoint", "put_usage"]
+    from gateway.store import Store
+
+__all__ = ["TAG", "count_tags", "put_association", "put_connection", "put_endpoint", "put_tags", "put_usage"]
+
+TAG = {"resource_id": "r", "resource_type": "t", "key": "k", "value": "v"}
 
 
 def put_endpoint(connection: Connection, endpoint_id: str, **members: Any) -> None:
@@ -76,3 +80,16 @@ def put_connection(connection: Connection, connection_id: str, endpoint_id: str,
 def put_usage(connection: Connection, usage_id: str, **members: Any) -> None:
     row = {"kind": "connection", "id": usage_id, "endpoint_id": "1", "groups": [], "started_at": 0, "seen_at": 0}
     connection.execute(insert(schema.usage).values(row | members))
+
+
+def put_tags(store: Store, *rows: dict[str, str], pragma: str = "") -> None:
+    """Write in a transaction of its own: one tag, unless others are given."""
+    with store.write() as connection:
+        if pragma:
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
+        connection.execute(insert(schema.tag), rows or (TAG,))
+
+
+def count_tags(store: Store) -> int:
+    with store.read() as connection:
+        return len(connection.execute(select(schema.tag)).all())
