@@ -1,7 +1,8 @@
-"""Runs actions the way the dispatcher does: in one transaction, undone by what they raise."""
+"""Runs actions the way the dispatcher does: in one transaction, undone by what they raise; the reply fits the model."""
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.actions import ACTIONS, ActionError, Call, Caller, Face, Role, ServiceSettings
+from gateway.api.serializing import build_reply
+from gateway.api.service_model import load_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from botocore.model import OperationModel
     from sqlalchemy import Connection
 
     from gateway.store import Store
@@ -59,7 +63,16 @@ def invoke_for_audit(store: Store, name: str, **given: Any) -> tuple[dict[str, A
     transaction = store.write() if action.changes else store.read()
     with transaction as connection:
         call = make_call(store, connection, name, **given)
-        return action.run(call), call
+        reply = action.run(call)
+        build_reply(_operation(name), reply, "request")
+        return reply, call
+
+
+@functools.cache
+def _operation(name: str) -> OperationModel:
+    """What the service models say of an action: a reply that does not fit is a `ReplyError`."""
+    (service,) = (service for service in load_services().values() if name in service.operation_names)
+    return service.operation_model(name)
 
 
 @contextmanager
