@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def store_templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreTemplates]:
-    """Starts PostgreSQL when the first test asks for it, and ends it with the session; a test that stops a server has its own."""
+    """Starts PostgreSQL when the first test asks for it, and ends it with the session.
+
+    A test that stops a server makes one of its own.
+    """
     with contextlib.ExitStack() as stack:
         yield StoreTemplates(tmp_path_factory.mktemp("store-template"), lambda: stack.enter_context(Postgres()))
 
