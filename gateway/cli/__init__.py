@@ -15,6 +15,22 @@ from gateway.cli.api import api
 from gateway.cli.check import check
 from gateway.cli.connections import connections
 from gateway.cli.explain import explain
+from gateway.cli.objects import (
+    access_key,
+    association,
+    audit,
+    certificate,
+    connection,
+    crl,
+    endpoint,
+    log,
+    network,
+    route,
+    rule,
+    security_group,
+    tag,
+    usage,
+)
 from gateway.cli.options import examples
 from gateway.cli.pki import app as pki_app
 from gateway.cli.profile import profile
@@ -53,6 +69,25 @@ app = typer.Typer(name="portway", no_args_is_help=True, pretty_exceptions_enable
 for command, lines in EXAMPLES.items():
     app.command(epilog=examples(*lines))(command)
 app.add_typer(pki_app, name="pki")
+OBJECTS = {
+    "endpoint": endpoint.app,
+    "network": network.app,
+    "association": association.app,
+    "route": route.app,
+    "rule": rule.app,
+    "security-group": security_group.app,
+    "connection": connection.app,
+    "crl": crl.app,
+    "certificate": certificate.app,
+    "tag": tag.app,
+    "access-key": access_key.app,
+    "log": log.app,
+    "usage": usage.app,
+    "audit": audit.app,
+}
+"""What is made, changed and asked for while the gateway runs, by the name of its commands."""
+for name, group in OBJECTS.items():
+    app.add_typer(group, name=name, no_args_is_help=True)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,5 +33,9 @@ def ask_daemon(config: Path, socket: Path | None, request: Mapping[str, Any]) ->
 
 
 def print_json(document: Any) -> None:
-    """Print a document for programs."""
-    typer.echo(json.dumps(document, indent=2))
+    """Print a document for programs; times as ISO 8601 has them."""
+    typer.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

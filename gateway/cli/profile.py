@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.files import write_new
 from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
-from gateway.cli.reporting import fail, failing_with_sentences, say
+from gateway.cli.reporting import failing_with_sentences, say
 from gateway.config import Config, ConfigError, load_config
 from gateway.config.values import is_host
 from gateway.pki import Authority, PkiError
@@ -66,7 +66,7 @@ def profile(  # noqa: PLR0917 - typer passes all of them by name
     if output is None:
         typer.echo(text, nl=False)
     else:
-        _write_new(output, text)
+        write_new(output, text)
         say(f"The profile is in {output}.")
 
 
@@ -112,12 +112,3 @@ def _check_remotes(remotes: list[str]) -> list[str]:
         if not is_host(remote):
             raise ProfileError(f"{remote!r} is neither a DNS name nor an address; the port is the endpoint's own.")
     return remotes
-
-
-def _write_new(path: Path, text: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise fail(f"{path} cannot be written: {error.strerror}.") from None
