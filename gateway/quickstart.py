@@ -85,6 +85,12 @@ def build_config(uplink: Uplink, pool: IPv4Network, *, state: Path, pki: Path) -
 state_dir = {json.dumps(str(state))}
 pki_dir = {json.dumps(str(pki))}
 
+# What `aws ec2` and `portway` may associate endpoints with that they make at run time.
+[[network]]
+name = "uplink"
+interface = "{uplink.interface}"
+cidr = "{network}"
+
 [[endpoint]]
 name = "main"
 public_hostname = "{uplink.address.ip}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
-from gateway.cli.reporting import fail, failing_with_sentences
+from gateway.cli.reporting import failing_with_sentences, say
 from gateway.config import ConfigError, load_config
 from gateway.daemon_log import daemon_log
 from gateway.service_manager import ServiceManager
@@ -30,7 +30,10 @@ def api(config: ConfigOption) -> None:
 
     with failing_with_sentences(ConfigError, StoreError, CertificateError, ListenError):
         loaded = load_config(config)
+        service = ServiceManager()
         if not loaded.settings.api.enabled:
-            raise fail(f"{config} says `enabled = false` in [api]: there is nothing to serve.")
+            say(f"{config} says `enabled = false` in [api]: there is nothing to serve.")
+            service.ready("Disabled by the configuration")  # without which systemd would take the end for a failure
+            return
         with daemon_log(loaded.settings.log.format, loaded.settings.log.level):
-            trio.run(serve_api, config, loaded, ServiceManager())
+            trio.run(serve_api, config, loaded, service)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli import pki
+from gateway.cli.api_process import api_beside
 from gateway.cli.profile import profile as make_profile
 from gateway.cli.reporting import fail, failing_with_sentences, say
 from gateway.cli.serve import serve as run_gateway
@@ -32,9 +33,9 @@ def quickstart(
         Path | None, typer.Option(readable=False, help="The configuration, if not config.toml beside the rest.")
     ] = None,
     client: Annotated[str, typer.Option(help="Who the first profile is for.")] = "laptop",
-    serve: Annotated[bool, typer.Option(help="Run the gateway as well.")] = True,
+    serve: Annotated[bool, typer.Option(help="Run the gateway and the API as well.")] = True,
 ) -> None:
-    """Set up a first gateway, and run it.
+    """Set up a first gateway, and run it with the API beside it.
 
     Makes an authority, a certificate for the gateway and one for a client, a configuration for the network that this
     host's default route leaves by, and the client's profile. Nothing that exists is changed: a second start runs what
@@ -53,7 +54,8 @@ def quickstart(
         make_profile(client, config=config, output=path)
     say(f"Configuration: {config}\nProfile:       {path}   (for any OpenVPN client; it holds a private key)")
     if serve:
-        run_gateway(config)
+        with api_beside(config):
+            run_gateway(config)
 
 
 def _is_there(path: Path) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import OFFICE_HOST, PORTWAY, Lab, OpenVpnClient, portway
+from gateway.api.client import ApiClient, ApiClientError
+from tests.lab import OFFICE_HOST, PORTWAY, Lab, OpenVpnClient, eventually, portway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +46,25 @@ def test_the_first_start_makes_everything_and_the_second_changes_nothing(lab: La
             assert client.ping(OFFICE_HOST)
         assert gateway.stop() == 0
     assert portway("pki", "list", "--dir", state / "pki").count("laptop") == 1
+
+
+def test_the_api_is_there_for_as_long_as_the_gateway_is(lab: Lab) -> None:
+    gateway = start(lab)
+    gateway.wait_for("gateway ready")
+    gateway.wait_for("API ready")
+    api = ApiClient.at_socket(lab.directory / "state" / "api.sock")
+    assert api.call("GetCallerIdentity")["UserId"] == "socket:0"
+    assert gateway.stop() == 0
+    with pytest.raises(ApiClientError):
+        api.call("GetCallerIdentity")
+
+
+def test_the_api_ends_even_if_the_gateway_is_killed(lab: Lab) -> None:
+    gateway = start(lab)
+    gateway.wait_for("API ready")
+    socket = lab.directory / "state" / "api.sock"
+    os.kill(gateway.pid, signal.SIGKILL)
+    eventually(lambda: not socket.exists(), within_s=20, what="the end of the API")
 
 
 def test_what_it_makes_is_for_its_owner_only(lab: Lab) -> None:
