@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from policy.problems import Problem, error, warning
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_security_groups"]
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 _LARGEST_PORT = 65_535
 _LARGEST_ICMP = 255
 
@@ -50,8 +52,7 @@ def _is_protocol(text: str) -> bool:
     """A protocol with a name goes by its name, so that equal rules are equal values."""
     if text in PROTOCOL_NUMBERS or text == ALL_PROTOCOLS:
         return True
-    is_number = text.isascii() and text.isdecimal() and text == str(int(text))
-    return is_number and int(text) <= 255 and int(text) not in PROTOCOL_NUMBERS.values()
+    return _NUMBER.fullmatch(text) is not None and int(text) <= 255 and int(text) not in PROTOCOL_NUMBERS.values()
 
 
 def _check_ports(path: str, rule: SecurityGroupRule) -> Iterator[Problem]:

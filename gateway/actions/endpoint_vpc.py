@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-__all__ = ["read_vpc", "regroup_associations"]
+__all__ = ["check_groups", "read_vpc", "regroup_associations"]
 
 
 def read_vpc(call: Call, row: Row[Any] | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def read_vpc(call: Call, row: Row[Any] | None = None) -> dict[str, Any]:
     if row is not None and moved:
         _check_may_move(call, row)
     if groups:
-        _check_groups(call, vpc_id, groups)
+        check_groups(call, vpc_id, groups)
         return {"vpc_id": vpc_id, "default_security_group_ids": list(groups)}
     return {"vpc_id": vpc_id, **({"default_security_group_ids": []} if moved else {})}
 
@@ -45,7 +45,8 @@ def _check_may_move(call: Call, row: Row[Any]) -> None:
         )
 
 
-def _check_groups(call: Call, vpc_id: str, group_ids: Sequence[str]) -> None:
+def check_groups(call: Call, vpc_id: str, group_ids: Sequence[str]) -> None:
+    """Whether target networks of a VPC may have these. Raises `InvalidSecurityGroupID.NotFound` and others."""
     limit = call.settings.quotas.security_groups_per_association
     if limit and len(group_ids) > limit:
         raise ActionError(

@@ -39,6 +39,7 @@ BAD = [
     (allow("gre"), "egress[0].protocol", 'no protocol "gre"'),
     (allow("256"), "egress[0].protocol", 'no protocol "256"'),
     (allow("047"), "egress[0].protocol", 'no protocol "047"'),
+    (allow("9" * 5000), "egress[0].protocol", "no protocol"),
     (allow("6"), "egress[0].protocol", 'no protocol "6"'),
     (allow(""), "egress[0].protocol", "no protocol"),
     (allow("tcp", (443, 80)), "egress[0].from_port", "443 to 80 is no range"),
