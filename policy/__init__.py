@@ -40,7 +40,7 @@ from policy.spec import (
     TargetNetwork,
 )
 from policy.validate import validate, validate_endpoint
-from policy.validate_network import destination_obstacles, is_overlap
+from policy.validate_network import MAX_ROUTES, MAX_RULES, destination_obstacles, is_overlap
 from policy.validate_networks import validate_networks
 from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
 
@@ -51,6 +51,8 @@ __all__ = [
     "DIGESTS",
     "GROUP_SOURCES",
     "LOCAL",
+    "MAX_ROUTES",
+    "MAX_RULES",
     "PROTOCOL_NUMBERS",
     "TLS_VERSIONS",
     "TRANSPORTS",

@@ -16,7 +16,7 @@ from gateway.actions.call import ActionError, Call, action
 from gateway.actions.listing import matching_shapes, paginate
 from gateway.actions.objects import canonical_cidr, description_of, find_endpoint, status_shape
 from gateway.store.schema import association, network, route
-from policy import LOCAL, destination_obstacles
+from policy import LOCAL, MAX_ROUTES, destination_obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,16 +151,22 @@ def _make_room(call: Call, owner: Row[Any], destination: str, target: str) -> No
         raise ActionError(
             "InvalidClientVpnDuplicateRoute", f"{owner.id} has a route to {destination} through {target} already."
         )
-    going_on = select(func.count()).where(
-        route.c.endpoint_id == owner.id, route.c.subnet_id == target, route.c.status_code != "deleting"
-    )
-    count = call.connection.execute(going_on).scalar_one()
+    of_endpoint = (route.c.endpoint_id == owner.id) & (route.c.status_code != "deleting")
+    through = call.connection.scalar(select(func.count()).where(of_endpoint, route.c.subnet_id == target)) or 0
     limit = call.settings.quotas.routes_per_association
-    if limit and count >= limit:
+    if limit and through >= limit:
         raise ActionError(
             "ClientVpnRouteLimitExceeded",
-            f"{owner.id} has {count} routes through {target}; the limit is {limit}. "
+            f"{owner.id} has {through} routes through {target}; the limit is {limit}. "
             "Combine them, or raise routes_per_association in [api.quotas].",
+        )
+    others = select(func.count(route.c.destination_cidr.distinct())).where(
+        of_endpoint, route.c.destination_cidr != destination
+    )
+    if (call.connection.scalar(others) or 0) >= MAX_ROUTES:
+        raise ActionError(
+            "ClientVpnRouteLimitExceeded",
+            f"{owner.id} has routes to {MAX_ROUTES} destinations, the most. Combine them.",
         )
 
 

@@ -13,6 +13,7 @@ from gateway.actions.call import ActionError, Call, action
 from gateway.actions.listing import matching_shapes, paginate
 from gateway.actions.objects import canonical_cidr, description_of, find_endpoint, status_shape
 from gateway.store.schema import authorization_rule as rule
+from policy import MAX_RULES
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
@@ -113,12 +114,12 @@ def _make_room(call: Call, owner: Row[Any], destination: str, group: str) -> Non
         )
     going_on = select(func.count()).where(rule.c.endpoint_id == owner.id, rule.c.status_code != "revoking")
     count = call.connection.execute(going_on).scalar_one()
-    limit = call.settings.quotas.authorization_rules_per_endpoint
-    if limit and count >= limit:
+    limit = min(call.settings.quotas.authorization_rules_per_endpoint or MAX_RULES, MAX_RULES)
+    if count >= limit:
         raise ActionError(
             "ClientVpnAuthorizationRuleLimitExceeded",
             f"{owner.id} has {count} authorization rules; the limit is {limit}. "
-            "Revoke some, or raise authorization_rules_per_endpoint in [api.quotas].",
+            f"Revoke some, or raise authorization_rules_per_endpoint in [api.quotas]; {MAX_RULES} is the most.",
         )
 
 

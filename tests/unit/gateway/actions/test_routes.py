@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 import gateway.actions.routes  # noqa: F401 - registers them
 from gateway.actions import ActionError, Quotas
 from gateway.store.schema import route
+from policy import MAX_ROUTES
 from tests.unit.gateway.actions.harness import NOW, SETTINGS, invoke, invoke_for_audit, refused
 from tests.unit.gateway.actions.racing import outcomes_at_once
 from tests.unit.gateway.actions.rows import (
@@ -191,6 +192,19 @@ def test_an_association_has_so_many_routes(world: Store) -> None:
 
 def test_a_quota_of_zero_is_none(world: Store) -> None:
     create(world, "10.1.0.0/16", settings=with_quota(0))
+
+
+def test_an_endpoint_has_no_more_destinations_than_it_can_have(world: Store) -> None:
+    values: dict[str, Any] = {"endpoint_id": ENDPOINT_ID, "subnet_id": "subnet-1", "association_id": "cvpn-assoc-1"}
+    values |= {"origin": "add-route", "status_code": "active", "created_at": NOW}
+    rows = [values | {"destination_cidr": f"172.16.{n // 250}.{n % 250}/32"} for n in range(MAX_ROUTES)]
+    with world.write() as connection:
+        connection.execute(insert(route), rows)
+    add_network(world, "subnet-2", cidr="192.168.20.0/24", next_hop="192.168.20.1")
+    add_association(world, "cvpn-assoc-2", subnet_id="subnet-2", zone="subnet-2")
+    create(world, "172.16.0.1/32", "subnet-2", settings=with_quota(0))
+    with refused("ClientVpnRouteLimitExceeded", str(MAX_ROUTES)):
+        create(world, "172.17.0.1/32", "subnet-2", settings=with_quota(0))
 
 
 def test_what_is_over_the_quota_leaves_no_trace(world: Store) -> None:

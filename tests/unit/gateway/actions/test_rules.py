@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
 import gateway.actions.rules  # noqa: F401 - registers them
 from gateway.actions import ActionError, Quotas
 from gateway.store.schema import authorization_rule
-from tests.unit.gateway.actions.harness import SETTINGS, invoke, invoke_for_audit, refused
+from policy import MAX_RULES
+from tests.unit.gateway.actions.harness import NOW, SETTINGS, invoke, invoke_for_audit, refused
 from tests.unit.gateway.actions.racing import outcomes_at_once
 from tests.unit.gateway.actions.rows import (
     ENDPOINT_ID,
@@ -163,6 +164,15 @@ def test_an_endpoint_has_so_many_rules(world: Store) -> None:
 
 def test_a_quota_of_zero_is_none(world: Store) -> None:
     authorize(world, settings=with_quota(0))
+
+
+def test_an_endpoint_has_no_more_rules_than_it_can_have(world: Store) -> None:
+    values = {"endpoint_id": ENDPOINT_ID, "destination_cidr": "10.1.0.0/16", "status_code": "active", "created_at": NOW}
+    with world.write() as connection:
+        connection.execute(insert(authorization_rule), [values | {"group_id": str(n)} for n in range(MAX_RULES)])
+    for quota in (0, MAX_RULES + 1):
+        with refused("ClientVpnAuthorizationRuleLimitExceeded", f"the limit is {MAX_RULES}"):
+            authorize(world, settings=with_quota(quota))
 
 
 def test_revoking_for_everyone_leaves_the_groups_alone(world: Store) -> None:
