@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.listing import matching_shapes, paginate
 from gateway.actions.objects import find_endpoint, new_id, status_shape
+from gateway.actions.security_groups import default_group
 from gateway.actions.vpcs import find_subnet
 from gateway.store.schema import association, association_security_group, endpoint, route
 from policy import is_overlap
@@ -46,6 +47,7 @@ def associate(call: Call) -> dict[str, Any]:
     if ending is None:
         association_id = _add(call, owner, subnet)
     else:
+        (call.before,) = _shapes(call, [ending])
         association_id = ending.id
         _set_status(call, association_id, "associating")
     _put_automatic_route(call, association_id, owner, subnet)
@@ -162,22 +164,24 @@ def _add(call: Call, owner: Row[Any], subnet: Row[Any]) -> str:
             created_at=call.now,
         )
     )
-    _put_groups(call, owner, association_id)
+    _put_groups(call, association_id, _groups_to_begin_with(call, owner, subnet))
     if owner.vpc_id is None:
         call.connection.execute(update(endpoint).where(endpoint.c.id == owner.id).values(vpc_id=subnet.vpc_id))
     return association_id
 
 
-def _put_groups(call: Call, owner: Row[Any], association_id: str) -> None:
-    groups = owner.default_security_group_ids
-    if groups:
-        call.connection.execute(
-            insert(association_security_group),
-            [
-                {"association_id": association_id, "group_id": group_id, "position": position}
-                for position, group_id in enumerate(groups)
-            ],
-        )
+def _groups_to_begin_with(call: Call, owner: Row[Any], subnet: Row[Any]) -> Sequence[str]:
+    return owner.default_security_group_ids or [default_group(call.connection, subnet.vpc_id, call.now)]
+
+
+def _put_groups(call: Call, association_id: str, group_ids: Sequence[str]) -> None:
+    call.connection.execute(
+        insert(association_security_group),
+        [
+            {"association_id": association_id, "group_id": group_id, "position": position}
+            for position, group_id in enumerate(group_ids)
+        ],
+    )
 
 
 def _put_automatic_route(call: Call, association_id: str, owner: Row[Any], subnet: Row[Any]) -> None:

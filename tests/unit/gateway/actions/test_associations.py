@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select, update
 
-import gateway.actions.associations  # noqa: F401 - registers them
+import gateway.actions.associations  # noqa: F401 - registers them, and security groups
 from gateway.store.schema import association, endpoint, route
 from tests.unit.gateway.actions.harness import NOW, invoke, invoke_for_audit, limited_to, refused
 from tests.unit.gateway.actions.racing import outcomes_at_once
@@ -76,6 +76,8 @@ def test_an_association_begins_with_a_route_to_its_subnet(store: Store) -> None:
     )
     assert reply == {"AssociationId": reply["AssociationId"], "Status": {"Code": "associating"}}
     assert reply["AssociationId"].startswith("cvpn-assoc-")
+    groups = invoke(store, "DescribeSecurityGroups")["SecurityGroups"]
+    assert [group["GroupName"] for group in groups] == ["default"]
     assert described(store) == [
         {
             "AssociationId": reply["AssociationId"],
@@ -83,7 +85,7 @@ def test_an_association_begins_with_a_route_to_its_subnet(store: Store) -> None:
             "TargetNetworkId": "subnet-1",
             "ClientVpnEndpointId": ENDPOINT_ID,
             "Status": {"Code": "associating"},
-            "SecurityGroups": [],
+            "SecurityGroups": [groups[0]["GroupId"]],
             "AvailabilityZones": ["subnet-1"],
             "AvailabilityZoneIds": ["subnet-1"],
         }
@@ -118,6 +120,16 @@ def test_a_vpc_can_have_many_networks(store: Store) -> None:
         associate(store, f"subnet-{number}", now=NOW + number)
     assert [one["TargetNetworkId"] for one in described(store)] == ["subnet-0", "subnet-1", "subnet-2"]
     assert len(routes(store)) == 3
+
+
+def test_associations_share_the_default_group_of_their_vpc(store: Store) -> None:
+    add_endpoint(store)
+    for number in range(2):
+        add_network(store, f"subnet-{number}", cidr=f"192.168.{number}.0/24")
+        associate(store, f"subnet-{number}")
+    groups = [one["SecurityGroups"] for one in described(store)]
+    assert len(groups[0]) == 1
+    assert groups[0] == groups[1]
 
 
 def test_an_association_has_the_security_groups_of_its_endpoint_in_their_order(store: Store) -> None:
