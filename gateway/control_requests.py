@@ -1,6 +1,7 @@
 """What the requests on the control socket mean.
 
-    status                                                        the daemon and its endpoints
+    status                                                        the daemon and its endpoints, and what is wrong
+    metrics                                                       the same, with everything that is counted
     connections                                                   the sessions of authorised clients
     terminate   id | user                                         end one session, or all of a certificate name
     explain     id | groups [endpoint], destination [port] [protocol]
@@ -21,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.control_socket import ControlError
 from gateway.fleet import FleetError
+from gateway.health import conditions
 from gateway.reload import ConfigRefused
-from gateway.status import describe_connection_log, describe_endpoint, describe_session
+from gateway.status import describe_connection_log, describe_endpoint, describe_measures, describe_session
 from policy import explain, render_explanation
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ class _Request(BaseModel):
 
 class _Status(_Request):
     request: Literal["status"]
+
+
+class _Metrics(_Request):
+    request: Literal["metrics"]
 
 
 class _Connections(_Request):
@@ -69,9 +75,8 @@ class _Explain(_Request):
     protocol: str | None = Field(default=None, max_length=16)
 
 
-_REQUESTS: TypeAdapter[_Status | _Connections | _Reload | _Terminate | _Explain] = TypeAdapter(
-    Annotated[_Status | _Connections | _Reload | _Terminate | _Explain, Field(discriminator="request")]
-)
+_Any = _Status | _Metrics | _Connections | _Reload | _Terminate | _Explain
+_REQUESTS: TypeAdapter[_Any] = TypeAdapter(Annotated[_Any, Field(discriminator="request")])
 
 
 class ControlRequests:
@@ -95,6 +100,8 @@ class ControlRequests:
         match _parse(request):
             case _Status():
                 return self._status()
+            case _Metrics():
+                return self._metrics()
             case _Connections():
                 return self._connections()
             case _Terminate(id=connection_id, user=user):
@@ -106,12 +113,18 @@ class ControlRequests:
 
     def _status(self) -> dict[str, Any]:
         now = datetime.now(UTC)
-        return {
+        status = {
             **self._facts(),
             "endpoints": [describe_endpoint(endpoint, now) for endpoint in self._fleet.endpoints],
             "down": dict(self._fleet.down),
             "connection_log": describe_connection_log(self._connection_log),
         }
+        return status | {"health": [condition.as_json() for condition in conditions(status)]}
+
+    def _metrics(self) -> dict[str, Any]:
+        measures = {endpoint.spec.name: describe_measures(endpoint) for endpoint in self._fleet.endpoints}
+        now = {"at": datetime.now(UTC).isoformat(), "cpu_s": time.process_time()}
+        return {**self._status(), **now, "measures": measures}
 
     def _connections(self) -> list[dict[str, Any]]:
         now = time.time()
@@ -191,7 +204,7 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _parse(request: Mapping[str, Any]) -> _Status | _Connections | _Reload | _Terminate | _Explain:
+def _parse(request: Mapping[str, Any]) -> _Any:
     try:
         return _REQUESTS.validate_json(json.dumps(request))
     except ValidationError as error:

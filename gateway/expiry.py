@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from policy import EndpointSpec
 
-__all__ = ["Expiry", "Urgency", "expiries"]
+__all__ = ["Expiry", "ExpiryKind", "Urgency", "expiries"]
 
 WARN_CERTIFICATE = timedelta(days=30)
 """Time enough to have a certificate issued, and to hand out profiles where the authority changes."""
@@ -38,11 +38,23 @@ class Urgency(enum.Enum):
     """It has ended: clients are being refused."""
 
 
+class ExpiryKind(enum.Enum):
+    """What it is that ends."""
+
+    SERVER_CERTIFICATE = "server certificate"
+    """The endpoint's own, or an issuer of it that the endpoint sends along."""
+    CLIENT_ROOT_CERTIFICATE = "client root certificate"
+    """An authority whose clients are let in."""
+    REVOCATION_LIST = "revocation list"
+    """Without a valid one, no client of its issuer is let in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """The end of one thing."""
 
     endpoint: str
+    kind: ExpiryKind
     what: str
     """As `server certificate (CN=vpn.example.com)`."""
     ends: datetime
@@ -63,16 +75,16 @@ def expiries(spec: EndpointSpec) -> tuple[Expiry, ...]:
 def _expiries(spec: EndpointSpec) -> Iterator[Expiry]:
     chain = x509.load_pem_x509_certificates(spec.server_certificate.certificate_chain)
     for certificate in chain:
-        yield _of_certificate(spec.name, "server certificate", certificate)
+        yield _of_certificate(spec.name, ExpiryKind.SERVER_CERTIFICATE, certificate)
     for authority in x509.load_pem_x509_certificates(spec.authentication.client_root_certificate_chain):
-        yield _of_certificate(spec.name, "client root certificate", authority)
+        yield _of_certificate(spec.name, ExpiryKind.CLIENT_ROOT_CERTIFICATE, authority)
     for block in (spec.authentication.certificate_revocation_list or b"").split(_CRL_END)[:-1]:
         crl = x509.load_pem_x509_crl(block[block.index(b"-----BEGIN") :] + _CRL_END)
         if crl.next_update_utc is not None:
-            name = f"revocation list ({crl.issuer.rfc4514_string()})"
-            yield Expiry(spec.name, name, crl.next_update_utc.astimezone(UTC), WARN_CRL)
+            name = f"{ExpiryKind.REVOCATION_LIST.value} ({crl.issuer.rfc4514_string()})"
+            yield Expiry(spec.name, ExpiryKind.REVOCATION_LIST, name, crl.next_update_utc.astimezone(UTC), WARN_CRL)
 
 
-def _of_certificate(endpoint: str, kind: str, certificate: x509.Certificate) -> Expiry:
-    what = f"{kind} ({certificate.subject.rfc4514_string()})"
-    return Expiry(endpoint, what, certificate.not_valid_after_utc.astimezone(UTC), WARN_CERTIFICATE)
+def _of_certificate(endpoint: str, kind: ExpiryKind, certificate: x509.Certificate) -> Expiry:
+    what = f"{kind.value} ({certificate.subject.rfc4514_string()})"
+    return Expiry(endpoint, kind, what, certificate.not_valid_after_utc.astimezone(UTC), WARN_CERTIFICATE)

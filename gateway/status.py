@@ -1,4 +1,4 @@
-"""What the daemon says about itself: documents for `portway status` and `portway connections`, as JSON can hold them.
+"""What the daemon says about itself, as JSON can hold it: for `portway status` and `connections`, health and metrics.
 
 It reads and never changes anything.
 """
@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.expiry import expiries
-from gateway.session_log import endpoint_id
+from gateway.object_ids import endpoint_id
+from gateway.sessions import counters_of
 
 if TYPE_CHECKING:
     from gateway.connection_log import ConnectionLog
     from gateway.endpoint import Endpoint
+    from gateway.measures import Histogram
     from gateway.sessions import Session
 
-__all__ = ["describe_connection_log", "describe_endpoint", "describe_session"]
+__all__ = ["describe_connection_log", "describe_endpoint", "describe_measures", "describe_session"]
 
 
 def describe_endpoint(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def describe_endpoint(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
         "expiries": [
             {
                 "what": expiry.what,
+                "kind": expiry.kind.value,
                 "ends": expiry.ends.isoformat(),
                 "days_left": (expiry.ends - now).days,
                 "urgency": expiry.urgency(now).value,
@@ -43,6 +46,28 @@ def describe_endpoint(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
             for expiry in expiries(spec)
         ],
     }
+
+
+def describe_measures(endpoint: Endpoint) -> dict[str, Any]:
+    """What has become of an endpoint's sessions since it was put up, and how far those are that have just begun."""
+    measures = endpoint.measures
+    going_on = (endpoint.plane.traffic(session.lease.peer_id) for session in endpoint.sessions.leased if session.lease)
+    begun = [session for session in endpoint.sessions if session.established_at is None and not session.ended]
+    authorized = sum(session.lease is not None for session in begun)
+    return {
+        "established": measures.established,
+        "failed": dict(measures.failed),
+        "ended": dict(measures.ended),
+        "moved": asdict(sum(map(counters_of, going_on), measures.moved)),
+        "handshakes": {
+            "authentication": {"in_flight": len(begun) - authorized, "took_s": _histogram(measures.authentication_s)},
+            "confirmation": {"in_flight": authorized, "took_s": _histogram(measures.confirmation_s)},
+        },
+    }
+
+
+def _histogram(histogram: Histogram) -> dict[str, Any]:
+    return {"bounds": histogram.bounds, "counts": histogram.counts, "sum": histogram.sum}
 
 
 def describe_session(endpoint: Endpoint, session: Session, unix_time: float) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class _Work:
     accounts: bool = False
     """Look after associations as well."""
     repeats: bool = False
-    """The transaction before failed, and may have happened even so."""
+    """A transaction before it may have happened without anybody knowing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class StoreMirror:
             if trio.current_time() >= self._refresh_moment:
                 await self._refresh()
             while batch := self._backlog.batch():
-                await self._carry_out(_Work(batch, self._unix_time(), repeats=self._failing is not None))
+                await self._carry_out(_Work(batch, self._unix_time(), repeats=self._is_unsure))
 
     async def _wait_for_work(self) -> None:
         with trio.move_on_at(self._refresh_moment):
@@ -171,13 +171,18 @@ class StoreMirror:
         self._backlog.try_again(now)
         accounts = moment >= self._account_moment
         known = None if self._orphans_ended else self._backlog.known
-        work = _Work(self._backlog.batch(), now, self._backlog.live, known, accounts, self._failing is not None)
+        work = _Work(self._backlog.batch(), now, self._backlog.live, known, accounts, self._is_unsure)
         if work.batch or work.live or accounts or known is not None:
             await self._carry_out(work)
         self._orphans_ended = True
         self._refresh_moment = moment + REFRESH_S
         if accounts:
             self._account_moment = moment + ACCOUNT_S
+
+    @property
+    def _is_unsure(self) -> bool:
+        """Whether the last write may have worked, be it that of a mirror before this one."""
+        return self._written_at is None or self._failing is not None
 
     async def _carry_out(self, work: _Work) -> None:
         try:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.control_requests import ControlRequests
 from gateway.control_socket import ControlServer
 from tests.fuzz.strategies import damaged, texts
+from tests.unit.gateway.daemon_facts import daemon_facts
 from tests.unit.gateway.world import RecordingLog, World
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ async def never_reload() -> tuple[str, ...]:
 
 def server() -> ControlServer:
     fleet: Any = OneEndpoint()
-    facts: Mapping[str, Any] = {}
-    return ControlServer(Path("/nowhere"), ControlRequests(fleet, RecordingLog(), never_reload, lambda: facts).handle)
+    return ControlServer(Path("/nowhere"), ControlRequests(fleet, RecordingLog(), never_reload, daemon_facts).handle)
 
 
 def ask(daemon: ControlServer, line: bytes) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from gateway.control_socket import ControlError
 from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
 from gateway.reload import ConfigRefused
+from tests.unit.gateway.daemon_facts import daemon_facts
 from tests.unit.gateway.fleet_world import FleetWorld, fleet_world
 from tests.unit.gateway.world import World, make_spec, pki
 
@@ -32,7 +33,7 @@ async def serving() -> AsyncIterator[tuple[ControlRequests, World, FleetWorld]]:
         world.endpoint._keeper._now = world.endpoint._now = lambda: world.now
         world.plane = fleet.planes[0]
         world.log = fleet.log
-        yield ControlRequests(fleet.fleet, fleet.log, reload, lambda: {"version": "1"}), world, fleet
+        yield ControlRequests(fleet.fleet, fleet.log, reload, daemon_facts), world, fleet
 
 
 async def ask(requests: ControlRequests, **request: Any) -> Any:
@@ -117,7 +118,7 @@ async def test_explain_answers_for_a_session_and_for_groups() -> None:
 async def test_reload_says_what_became_of_it() -> None:
     async with serving() as (requests, _, fleet):
         assert await ask(requests, request="reload") == ["Nothing has changed."]
-        refusing = ControlRequests(fleet.fleet, fleet.log, refuse, dict)
+        refusing = ControlRequests(fleet.fleet, fleet.log, refuse, daemon_facts)
         with pytest.raises(ControlError, match="one thing is wrong\nanother too"):
             await ask(refusing, request="reload")
 
@@ -137,3 +138,28 @@ async def test_a_request_that_is_not_understood_is_refused(request_: dict[str, A
     async with serving() as (requests, _, _):
         with pytest.raises(ControlError, match="not understood"):
             await requests.handle(request_)
+
+
+async def test_status_tells_what_is_wrong() -> None:
+    async with serving() as (requests, world, _):
+        for name in ("ana", "bob", "eve", "joe", "sue"):
+            world.connect(pki().client(name))
+        (condition,) = (await ask(requests, request="status"))["health"]
+    assert (condition["code"], condition["severity"], condition["subject"]) == ("pool-exhausted", "error", "main")
+    assert condition["explanation"] == "All 5 addresses of 10.80.0.0/29 are in use: new clients are refused."
+
+
+async def test_metrics_are_the_status_with_what_is_counted() -> None:
+    async with serving() as (requests, world, _):
+        world.connect()
+        world.plane.peers[0].traffic.egress_bytes = 700
+        world.endpoint.peer_exited(0)
+        world.connect(pki().client("bob"))
+        world.plane.peers[0].traffic.egress_bytes = 30
+        world.client(pki().client("eve")).step()
+        document = await ask(requests, request="metrics")
+    assert document["endpoints"][0]["name"] == "main"
+    measures = document["measures"]["main"]
+    assert (measures["established"], measures["ended"], measures["failed"]) == (2, {"client-exit": 1}, {})
+    assert measures["moved"]["egress_bytes"] == 730
+    assert sum(measures["handshakes"]["authentication"]["took_s"]["counts"]) == 2

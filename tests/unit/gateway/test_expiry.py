@@ -1,7 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gateway.expiry import Expiry, Urgency, expiries
+from gateway.expiry import Expiry, ExpiryKind, Urgency, expiries
 from tests.unit.gateway.world import make_spec
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ def test_an_endpoint_without_a_revocation_list_has_none_that_ends() -> None:
 
 
 def test_urgency_rises_as_the_end_comes_near() -> None:
-    expiry = Expiry("main", "server certificate", NOW, timedelta(days=30))
+    expiry = Expiry("main", ExpiryKind.SERVER_CERTIFICATE, "server certificate", NOW, timedelta(days=30))
     assert expiry.urgency(NOW - timedelta(days=31)) is Urgency.NONE
     assert expiry.urgency(NOW - timedelta(days=30)) is Urgency.SOON
     assert expiry.urgency(NOW) is Urgency.EXPIRED
