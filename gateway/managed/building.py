@@ -8,7 +8,6 @@ Whether a spec fits the host and the other endpoints is for `judging`.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -24,6 +23,7 @@ from gateway.config import certificates
 from gateway.config.endpoint_options import EndpointOptions
 from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
+from gateway.managed.group_references import Carrier, group_members
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Circumstances:
     """What this host offers, by subnet id."""
     defaults: EndpointDefaults
     vault: Vault
+    addresses: Mapping[str, tuple[IPv4Address, ...]] = field(default_factory=dict)
+    """The host's own, by interface."""
     running: Mapping[str, policy.EndpointSpec] = field(default_factory=dict)
     """What runs already, by endpoint: what it goes on with is not doubted anew."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -91,7 +93,7 @@ class Builder:
     def __init__(self, snapshot: Snapshot, circumstances: Circumstances) -> None:
         self._snapshot = snapshot
         self._circumstances = circumstances
-        self._members = _group_members(snapshot)
+        self._members = group_members(_carriers(snapshot, circumstances))
 
     def running(self, endpoint: ManagedEndpoint) -> policy.EndpointSpec | None:
         """What the endpoint runs with now."""
@@ -310,14 +312,15 @@ class _Work:
         return policy.ControlChannel((protection,), tls_crypt_key=keys[TLS_CRYPT])
 
 
-def _group_members(snapshot: Snapshot) -> Mapping[str, tuple[IPv4Network, ...]]:
-    """Who is behind a security group that rules name: the clients of the endpoints that use it."""
-    found: defaultdict[str, set[IPv4Network]] = defaultdict(set)
+def _carriers(snapshot: Snapshot, circumstances: Circumstances) -> Iterable[Carrier]:
+    """All target networks that have security groups, of networks that this host offers."""
     for endpoint in snapshot.endpoints:
-        for groups in endpoint.security_groups.values():
-            for group in groups:
-                found[group].add(IPv4Network(endpoint.row.client_cidr_block))
-    return {group: tuple(sorted(ranges)) for group, ranges in found.items()}
+        for association in endpoint.associations:
+            network = circumstances.networks.get(association.subnet_id)
+            group_ids = endpoint.security_groups.get(association.id, ())
+            if network is not None and group_ids:
+                addresses = circumstances.addresses.get(network.interface, ())
+                yield Carrier(group_ids, IPv4Network(endpoint.row.client_cidr_block), network.nat, addresses)
 
 
 def _options(row: EndpointRow) -> EndpointOptions:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from gateway.hostnet import HostNetworkError
@@ -71,7 +72,7 @@ class Controller:
 
     def _build(self, snapshot: Snapshot, config: Config, facts: HostFacts) -> dict[str, Built]:
         running = {endpoint.name: endpoint for endpoint in self._reconciler.managed}
-        builder = Builder(snapshot, self._circumstances(config, running))
+        builder = Builder(snapshot, self._circumstances(config, facts, running))
         accepted = list(config.spec.endpoints)
         found: dict[str, Built] = {}
         for endpoint in _in_order(snapshot, builder):
@@ -81,11 +82,15 @@ class Controller:
                 accepted.append(built.spec)
         return found
 
-    def _circumstances(self, config: Config, running: Mapping[str, EndpointSpec]) -> Circumstances:
+    def _circumstances(self, config: Config, facts: HostFacts, running: Mapping[str, EndpointSpec]) -> Circumstances:
         return Circumstances(
             networks={network.subnet_id: network for network in config.networks},
             defaults=config.settings.endpoint_defaults,
             vault=self._vault,
+            addresses={
+                interface.name: tuple(one.ip for one in interface.addresses if isinstance(one.ip, IPv4Address))
+                for interface in facts.interfaces
+            },
             running=running,
             now=datetime.fromtimestamp(self._unix_time(), UTC),
         )

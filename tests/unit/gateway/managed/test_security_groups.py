@@ -1,0 +1,87 @@
+"""Security groups from the store to what runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.unit.gateway.managed.world import LAB, LAB_ID, OFFICE, ManagedWorld, managed_world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.store import Store
+    from policy import TargetNetwork
+
+HTTPS = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "10.20.0.0/24"}]}
+
+
+def make_group(world: ManagedWorld, name: str) -> str:
+    """A group without rules."""
+    made = world.call("CreateSecurityGroup", GroupName=name, Description=name)
+    everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    world.call("RevokeSecurityGroupEgress", GroupId=made["GroupId"], IpPermissions=[everything])
+    return str(made["GroupId"])
+
+
+def apply(world: ManagedWorld, endpoint_id: str, *group_ids: str) -> None:
+    (row,) = world.call("DescribeClientVpnEndpoints", ClientVpnEndpointIds=[endpoint_id])["ClientVpnEndpoints"]
+    world.call(
+        "ApplySecurityGroupsToClientVpnTargetNetwork",
+        ClientVpnEndpointId=endpoint_id,
+        VpcId=row["VpcId"],
+        SecurityGroupIds=list(group_ids),
+    )
+
+
+def others(target: TargetNetwork, group_id: str) -> list[str]:
+    """The other sides of a group's egress rules."""
+    (group,) = [group for group in target.security_groups or () if group.id == group_id]
+    return [str(rule.destination) for rule in group.egress]
+
+
+async def test_a_new_association_is_filtered_by_a_group_that_allows_everything(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        await world.round()
+        (target,) = world.spec(endpoint_id).target_networks
+        (group,) = target.security_groups or ()
+        assert group.name == "default"
+        assert [(rule.protocol, str(rule.destination)) for rule in group.egress] == [("-1", "0.0.0.0/0")]
+        assert group.ingress == ()
+
+
+async def test_a_rule_that_comes_or_goes_is_in_what_runs(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        group_id = make_group(world, "web")
+        apply(world, endpoint_id, group_id)
+        await world.round()
+        (target,) = world.spec(endpoint_id).target_networks
+        assert others(target, group_id) == []
+        world.call("AuthorizeSecurityGroupEgress", GroupId=group_id, IpPermissions=[HTTPS])
+        await world.round()
+        (target,) = world.spec(endpoint_id).target_networks
+        assert others(target, group_id) == ["10.20.0.0/24"]
+        world.call("RevokeSecurityGroupEgress", GroupId=group_id, IpPermissions=[HTTPS])
+        await world.round()
+        (target,) = world.spec(endpoint_id).target_networks
+        assert others(target, group_id) == []
+
+
+async def test_a_group_in_a_rule_stands_for_its_members(tmp_path: Path, store: Store) -> None:
+    networks = (OFFICE, LAB | {"nat": False})
+    async with managed_world(tmp_path, store, networks=networks) as world:
+        behind_nat, routed = world.create(), world.create(ClientCidrBlock="10.91.0.0/22", VpnPort=1194)
+        world.associate(behind_nat)
+        world.associate(routed, LAB_ID)
+        group_id, members, nobody = (make_group(world, name) for name in ("web", "members", "nobody"))
+        pairs = [{"GroupId": members}, {"GroupId": nobody}]
+        permission = {"IpProtocol": "-1", "UserIdGroupPairs": pairs}
+        world.call("AuthorizeSecurityGroupEgress", GroupId=group_id, IpPermissions=[permission])
+        apply(world, behind_nat, group_id, members)
+        apply(world, routed, members)
+        await world.round()
+        (target,) = world.spec(behind_nat).target_networks
+        assert others(target, group_id) == ["10.20.0.1/32", "10.91.0.0/22"]
