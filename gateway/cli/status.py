@@ -24,7 +24,8 @@ def status(config: ConfigOption, socket: SocketOption = None, json: JsonOption =
     For each endpoint: where it listens, what moves its packets and what helps with that, how many clients
     and handshakes it has, how many addresses are in use, packets dropped by cause, and when its certificates and
     revocation lists end. Then the endpoints that ought to run and do not, the connection log's sinks, with what they
-    have lost, the store, what is wrong with endpoints in it, and what became of the last reload.
+    have lost, the store, what is wrong with endpoints in it, and what became of the last reload. At the end, everything
+    that is wrong or soon will be, by its name, with what to do about it.
     """
     document = ask_daemon(config, socket, {"request": "status"})
     if json:
@@ -54,6 +55,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         reload = document["last_reload"]
         yield f"last reload {reload['at']}: {reload['result']}"
         yield from (f"  {sentence}" for sentence in reload["sentences"])
+    yield from _health_lines(document["health"])
 
 
 def _managed_lines(managed: dict[str, Any]) -> Iterator[str]:
@@ -78,6 +80,16 @@ def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
     for expiry in endpoint["expiries"]:
         mark = "" if expiry["urgency"] == "none" else f"  ({expiry['urgency'].upper()})"
         yield f"  {expiry['what']} ends in {expiry['days_left']} days{mark}"
+
+
+def _health_lines(conditions: list[dict[str, str]]) -> Iterator[str]:
+    """What is wrong, and what to do about it."""
+    if not conditions:
+        yield "nothing is wrong"
+    for condition in conditions:
+        about = f" ({condition['subject']})" if condition["subject"] else ""
+        yield f"{condition['severity'].upper()} {condition['code']}{about}: {condition['explanation']}"
+        yield f"  {condition['remedy']}"
 
 
 def _plane_text(plane: dict[str, Any]) -> str:
