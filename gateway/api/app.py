@@ -29,7 +29,7 @@ from gateway.api.parsing import parse_fields_untrusted
 from gateway.api.serializing import XML, build_error
 from gateway.api.service_model import EC2_VERSION, load_services
 from gateway.api.signature import SignedRequest
-from gateway.store import StoreUnavailableError
+from gateway.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -94,7 +94,7 @@ class Api:
                 return _response(200, await self._call(request, signed, service, fields, context.request_id))
         except ActionError as error:
             return _refusal(error, context)
-        except StoreUnavailableError as error:
+        except StoreError as error:
             logger.error("the store is away", request_id=context.request_id, error=str(error))  # noqa: TRY400 - its sentence is enough
             sentence = "The database does not answer. Try again later."
             return _refusal(ActionError("ServiceUnavailable", sentence, 503), context)

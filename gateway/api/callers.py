@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select, update
 
 from gateway.actions import ActionError, Caller, Face, Role
 from gateway.api.signature import parse_claim_untrusted, verify
-from gateway.store import StoreUnavailableError
+from gateway.store import StoreError
 from gateway.store.schema import access_key
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Callers:
         try:
             with self._store.write(affects_gateways=False) as connection:
                 connection.execute(statement, [{"key": key, "at": at} for key, at in uses.items()])
-        except StoreUnavailableError as error:
+        except StoreError as error:
             logger.warning("when keys were used could not be written", error=str(error))
 
     def _find(self, key_id: str, source_ip: str) -> tuple[Caller, str | None]:

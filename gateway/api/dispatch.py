@@ -22,7 +22,7 @@ from gateway.api.parsing import parse_parameters_untrusted
 from gateway.api.permissions import check_endpoints, check_role
 from gateway.api.serializing import build_reply
 from gateway.api.unsupported import explain_unsupported
-from gateway.store import StoreUnavailableError
+from gateway.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ class Dispatcher:
             if error.code != "DryRunOperation":
                 self._record_failure(entry, error.code)
             raise
-        except StoreUnavailableError:
+        except StoreError:
             raise  # nothing could be recorded either
         except Exception:
             self._record_failure(entry, "InternalError")
@@ -174,5 +174,5 @@ class Dispatcher:
         try:
             with self._store.write(affects_gateways=False) as connection:
                 audit_trail.write_entry(connection, entry, code)
-        except (StoreUnavailableError, DataError) as error:
+        except (StoreError, DataError) as error:
             logger.warning("a failed change could not be recorded", request_id=entry.request_id, error=str(error))

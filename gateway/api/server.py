@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,8 +26,10 @@ from gateway.api.app import Api, build_app
 from gateway.api.callers import Callers
 from gateway.api.certificate import CertificateError, load_certificate, make_tls_context
 from gateway.api.dispatch import Dispatcher
+from gateway.api.health import HealthPages
 from gateway.api.listening import CONNECTIONS, SOCKET_CONNECTIONS, HttpServer, listen_tcp, listen_unix
 from gateway.config import ConfigError, load_config
+from gateway.control_socket import ask
 from gateway.store import open_store
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class _Server:
         self._service = service
         self._callers = Callers(store)
         self._dispatcher = Dispatcher(store, config.settings.api.service, load_actions())
+        self._health = HealthPages(partial(ask, config.settings.control_socket), store, config.settings.api.metrics_from)
         self._tls = make_tls_context()
 
     async def run(self) -> None:
@@ -77,7 +81,7 @@ class _Server:
             addresses = [sockets.enter_context(listen_tcp(address)) for address in api.listen]
             unix = sockets.enter_context(listen_unix(api.socket))
             sockets.callback(api.socket.unlink, missing_ok=True)
-            server = HttpServer(build_app(Api(self._callers, self._dispatcher)))
+            server = HttpServer(build_app(Api(self._callers, self._dispatcher), self._health.routes()))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(server.run, addresses, CONNECTIONS, self._tls)
                 nursery.start_soon(server.run, [unix], SOCKET_CONNECTIONS)
@@ -109,6 +113,7 @@ class _Server:
             return
         before, self._settings = self._settings, settings
         self._dispatcher.settings = settings.api.service
+        self._health.trusted = settings.api.metrics_from
         self._renew_certificate()
         if (settings.api.listen, settings.api.socket) != (before.api.listen, before.api.socket):
             logger.warning("other addresses need a restart of the API", listen=list(settings.api.listen))

@@ -1,0 +1,135 @@
+"""What watches the gateway asks here: `/healthz`, `/readyz` and `/metrics`, beside the API.
+
+    /healthz    200 as long as nothing is wrong that is an error, else 503; what is wrong, as JSON
+    /readyz     200 where clients are let in and calls are answered: the daemon, all endpoints, the store; else 503
+    /metrics    Prometheus' text format, or OpenMetrics for who asks for that
+
+They need no access key, and tell strangers little: whoever does not come from this host, or from a network that
+`metrics_from` names, learns the status code and no more. All of it is asked of the daemon, over its control socket.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from prometheus_client.exposition import choose_encoder
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from gateway.api.app import PEER_UID
+from gateway.control_socket import ControlError
+from gateway.metrics import build_registry
+from gateway.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from ipaddress import IPv4Network
+
+    from starlette.requests import Request
+
+    from gateway.store import Store
+
+__all__ = ["HealthPages"]
+
+ASKED_AT_ONCE: Final = 2
+"""Threads that wait for the daemon; whoever else asks waits for them."""
+_SILENT: Final = {
+    "code": "daemon-silent",
+    "severity": "error",
+    "subject": "",
+    "remedy": "Start `portway serve`, or look at its log.",
+}
+_STORE_AWAY: Final = {
+    "code": "store-away",
+    "severity": "error",
+    "subject": "store",
+    "remedy": "Start the database or mend the way to it.",
+}
+
+
+class HealthPages:
+    """Answers who watches."""
+
+    def __init__(
+        self,
+        ask_daemon: Callable[[Mapping[str, Any]], Any],
+        store: Store,
+        trusted: Sequence[IPv4Network],
+    ) -> None:
+        """`ask_daemon` blocks and raises `ControlError`; `trusted` may see what there is to see, as this host may."""
+        self._ask_daemon = ask_daemon
+        self._store = store
+        self.trusted = trusted
+        self._turns = trio.CapacityLimiter(ASKED_AT_ONCE)
+
+    def routes(self) -> list[Route]:
+        """Where they are."""
+        return [
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/metrics", self.metrics),
+        ]
+
+    async def healthz(self, request: Request) -> Response:
+        """Whether anything is wrong."""
+        status = await self._ask("status")
+        found = [_silent(status)] if isinstance(status, str) else status["health"]
+        is_well = all(condition["severity"] != "error" for condition in found)
+        return self._page(request, found, is_well=is_well)
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether clients and callers are served."""
+        status = await self._ask("status")
+        if isinstance(status, str):
+            found = [_silent(status)]
+        else:
+            found = [condition for condition in status["health"] if condition["code"] == "endpoint-down"]
+        if problem := await trio.to_thread.run_sync(self._store_problem, limiter=self._turns):
+            found.append(_STORE_AWAY | {"explanation": problem})
+        return self._page(request, found, is_well=not found)
+
+    async def metrics(self, request: Request) -> Response:
+        """Everything that is counted."""
+        if not self._is_trusted(request):
+            return PlainTextResponse("Metrics are for this host, and for networks in metrics_from.\n", 403)
+        document = await self._ask("metrics")
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        registry = build_registry(None if isinstance(document, str) else document)
+        return Response(encode(registry), media_type=content_type)
+
+    async def _ask(self, request: str) -> Any:
+        """What the daemon answers, or the sentence that says why it does not."""
+        work = partial(self._ask_daemon, {"request": request})
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._turns)
+        except ControlError as error:
+            return str(error)
+
+    def _store_problem(self) -> str | None:
+        try:
+            self._store.counter()
+        except StoreError as error:
+            return str(error)
+        return None
+
+    def _page(self, request: Request, found: Sequence[Mapping[str, str]], *, is_well: bool) -> Response:
+        answer: dict[str, Any] = {"status": "ok" if is_well else "failing"}
+        if self._is_trusted(request):
+            answer["conditions"] = list(found)
+        return JSONResponse(answer, 200 if is_well else 503, {"cache-control": "no-store"})
+
+    def _is_trusted(self, request: Request) -> bool:
+        """Whether the caller may see more, as everybody may who was let in to the Unix socket."""
+        if PEER_UID in request.scope.get("state", {}):
+            return True
+        if request.client is None:
+            return False
+        address = ip_address(request.client.host)
+        return address.is_loopback or any(address in network for network in self.trusted)
+
+
+def _silent(why: str) -> dict[str, str]:
+    return _SILENT | {"explanation": why}
