@@ -7,12 +7,12 @@ endpoint is, but for the ARNs that it holds.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from sqlalchemy import insert, select, update
@@ -60,20 +60,26 @@ def publish_certificate(
     """Offer a certificate of the built-in authority to callers, and return its ARN.
 
     `chain` is PEM, the certificate first; `private_key` is PEM, and None for an authority. The ARN follows from the
-    certificate's fingerprint, so that every node gives it the same, and doing this again changes nothing.
+    whole chain: every node gives it the same, doing this again changes nothing, and what an ARN lets in never changes.
     """
     certificates = x509.load_pem_x509_certificates(chain)
-    arn = certificate_arn(settings, uuid.UUID(bytes=certificates[0].fingerprint(SHA256())[:16]))
-    values = row_values(certificates)
-    known = connection.execute(select(certificate).where(certificate.c.arn == arn)).one_or_none()
+    arn = certificate_arn(settings, _name_of_chain(certificates))
+    sealed = vault.seal(private_key) if private_key is not None else None
+    known = connection.execute(select(certificate.c.private_key).where(certificate.c.arn == arn)).one_or_none()
     if known is None:
-        sealed = vault.seal(private_key) if private_key is not None else None
+        values = row_values(certificates)
         connection.execute(
             insert(certificate).values(arn=arn, origin="pki", private_key=sealed, created_at=now, **values)
         )
-    elif known.chain != values["chain"]:
-        connection.execute(update(certificate).where(certificate.c.arn == arn).values(**values))
+    elif known.private_key is None and sealed is not None:
+        connection.execute(update(certificate).where(certificate.c.arn == arn).values(private_key=sealed))
     return arn
+
+
+def _name_of_chain(certificates: Sequence[x509.Certificate]) -> uuid.UUID:
+    """For a single certificate, what begins its SHA-256 fingerprint."""
+    digest = hashlib.sha256(b"".join(one.public_bytes(Encoding.DER) for one in certificates)).digest()
+    return uuid.UUID(bytes=digest[:16])
 
 
 def row_values(certificates: Sequence[x509.Certificate]) -> dict[str, Any]:

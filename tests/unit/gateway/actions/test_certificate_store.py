@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from sqlalchemy import select
 
 from gateway.actions.certificate_store import authorities_in, find_client_root, find_server_certificate
@@ -36,12 +37,26 @@ def test_publishing_again_changes_nothing(store: Store) -> None:
     assert (rows[arns.server].name, rows[arns.server].origin) == ("vpn.example.com", "pki")
 
 
-def test_the_chain_of_a_published_certificate_may_grow(store: Store) -> None:
-    arn = publish(store, SERVER)
-    assert publish(store, SERVER, ROOT) == arn
+def test_what_an_arn_lets_in_never_changes(store: Store) -> None:
+    other = make_ca("other")
+    alone, together = publish(store, ROOT, with_key=False), publish(store, ROOT, other, with_key=False)
+    assert alone != together
     with store.read() as connection:
-        (chain,) = connection.scalars(select(certificate.c.chain))
-    assert chain == (SERVER.pem + ROOT.pem).decode()
+        chains = {row.arn: row.chain for row in connection.execute(select(certificate))}
+    assert chains == {alone: ROOT.pem.decode(), together: (ROOT.pem + other.pem).decode()}
+
+
+def test_the_arn_of_one_certificate_begins_as_its_fingerprint_does(store: Store) -> None:
+    fingerprint = SERVER.certificate.fingerprint(hashes.SHA256()).hex()
+    assert publish(store, SERVER).rpartition("/")[2].replace("-", "") == fingerprint[:32]
+
+
+def test_a_key_may_come_later(store: Store) -> None:
+    arn = publish(store, SERVER, with_key=False)
+    assert publish(store, SERVER) == publish(store, SERVER, with_key=False) == arn
+    with store.read() as connection:
+        (sealed,) = connection.scalars(select(certificate.c.private_key))
+    assert store.vault.open(sealed) == SERVER.key_pem
 
 
 def test_different_certificates_have_different_arns(store: Store) -> None:
