@@ -13,17 +13,22 @@ from cryptography import x509
 from sqlalchemy import delete, insert, select, update
 
 from gateway.actions.call import ActionError, Call, action
-from gateway.actions.certificate_store import certificate_arn, refuse_problems, row_values
+from gateway.actions.certificate_store import authorities_in, certificate_arn, refuse_problems, row_values
 from gateway.actions.listing import paginate
 from gateway.actions.objects import is_visible
-from gateway.config.certificates import client_root_problems, is_authority, server_certificate_problems
-from gateway.config.pem import parse_certificates, parse_private_key
+from gateway.config.certificates import (
+    client_root_problems,
+    coverage_problems,
+    is_authority,
+    server_certificate_problems,
+)
+from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
 from gateway.config.values import printable
-from gateway.store.schema import certificate, endpoint
+from gateway.store.schema import certificate, crl, endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from sqlalchemy import Row
@@ -133,8 +138,20 @@ def _replace(call: Call, row: Row[Any], values: Mapping[str, Any]) -> None:
         raise ActionError(
             "InvalidParameterValue", f"{row.arn} cannot turn from an authority into a server's certificate, or back."
         )
-    call.before = _summary(call, row, _users(call))
+    users = _users(call)
+    _check_lists(call, users.get(row.arn, ()), values["chain"])
+    call.before = _summary(call, row, users)
     call.connection.execute(update(certificate).where(certificate.c.arn == row.arn).values(**values))
+
+
+def _check_lists(call: Call, endpoint_ids: Iterable[str], chain: str) -> None:
+    """Endpoints that trust these authorities may have revocation lists of the former ones, and let nobody in then."""
+    authorities = authorities_in(chain)
+    lists = call.connection.execute(select(crl.c.endpoint_id, crl.c.pem).where(crl.c.endpoint_id.in_(endpoint_ids)))
+    for row in lists if authorities else ():
+        name = f"the revocation list of {row.endpoint_id if is_visible(call, row.endpoint_id) else 'an endpoint'}"
+        problems = coverage_problems(authorities, parse_crls(row.pem.encode()))
+        refuse_problems("Certificate", (problem.replace("certificate_revocation_list", name) for problem in problems))
 
 
 def _find(call: Call, arn: str) -> Row[Any]:

@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 import gateway.actions.certificates  # noqa: F401 - registers the actions
 from gateway.actions.call import ActionError
-from gateway.store.schema import certificate
+from gateway.store.schema import certificate, crl
 from tests.fuzz.strategies import damaged
 from tests.unit.gateway.actions.authorities import ROOT, SERVER, publish, publish_both
 from tests.unit.gateway.actions.harness import invoke, invoke_for_audit, limited_to, refused
-from tests.unit.gateway.actions.rows import ENDPOINT_ID, add_endpoint
-from tests.unit.gateway.certificate_maker import NOW, YEAR, Made, Recipe, make_ca
+from tests.unit.gateway.actions.rows import ENDPOINT_ID, add, add_endpoint
+from tests.unit.gateway.certificate_maker import NOW, YEAR, Made, Recipe, make_ca, make_crl
 
 if TYPE_CHECKING:
     from gateway.store import Store
@@ -173,6 +173,21 @@ def test_an_authority_does_not_take_the_place_of_a_server_s_certificate(store: S
     arn = import_it(store, SERVER, key=SERVER)
     with refused("InvalidParameterValue", "cannot turn"):
         import_it(store, ROOT, CertificateArn=arn)
+
+
+def test_authorities_are_not_replaced_under_a_revocation_list_of_theirs(store: Store) -> None:
+    arn = import_it(store, ROOT)
+    add_endpoint(store, authentication_options=authentication(arn))
+    pem = make_crl(ROOT).public_bytes(Encoding.PEM).decode()
+    add(store, crl, endpoint_id=ENDPOINT_ID, pem=pem, status_code="active", imported_at=1.0)
+    other = make_ca("other")
+    with refused("InvalidParameterValue", f"CN=portway test root in the revocation list of {ENDPOINT_ID}"):
+        import_it(store, other, CertificateArn=arn)
+    with refused("InvalidParameterValue", "in the revocation list of an endpoint"):
+        import_it(store, other, CertificateArn=arn, caller=limited_to("cvpn-endpoint-other"))
+    renewed = make_ca("portway test root", key=ROOT.key, ends=NOW + 2 * YEAR)
+    import_it(store, renewed, CertificateArn=arn)
+    assert described(store, arn)["NotAfter"] == "2028-05-31T12:00:00Z"
 
 
 def test_certificates_are_listed_by_name_in_pages(store: Store) -> None:
