@@ -129,7 +129,8 @@ class ManagedService:
         try:
             await self._serve(store, rounds)
         finally:
-            store.close()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(store.close)
 
     async def _serve(self, store: Store, rounds: Rounds) -> None:
         self._mirror = StoreMirror(
@@ -178,7 +179,7 @@ class ManagedService:
         pause_s = RETRY_S
         while True:
             try:
-                return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+                return await trio.to_thread.run_sync(work)  # to its end: what has been opened must be closed
             except StoreError as error:
                 self._note_problem(str(error))
             await meanwhile()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "read", "write"]
 
+_CLOSE_WAIT_S = 3.0
+
 
 class Store:
     """The database, with its schema in place."""
@@ -31,6 +33,8 @@ class Store:
         self.backend = backend
         self.vault = vault
         self._writing = threading.Lock()
+        self._in_use = 0
+        self._unused = threading.Condition()
 
     @property
     def engine(self) -> Engine:
@@ -40,7 +44,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the store, and cannot write. Raises `StoreUnavailableError`."""
-        with read(self.backend) as connection:
+        with self._used(), read(self.backend) as connection:
             yield connection
 
     @contextmanager
@@ -50,7 +54,7 @@ class Store:
         With `affects_gateways` the change counter grows, and gateways look. Raises `StoreUnavailableError`; one that
         is raised at the end leaves open whether the transaction happened.
         """
-        with self._turn(), write(self.backend) as connection:
+        with self._used(), self._turn(), write(self.backend) as connection:
             yield connection
             if affects_gateways:
                 self.mark_changed(connection)
@@ -66,8 +70,21 @@ class Store:
             return int(connection.execute(select(change.c.counter)).scalar_one())
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, once transactions that were left to their threads have ended, if that is soon."""
+        with self._unused:
+            self._unused.wait_for(lambda: not self._in_use, timeout=_CLOSE_WAIT_S)
         self.engine.dispose()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        with self._unused:
+            self._in_use += 1
+        try:
+            yield
+        finally:
+            with self._unused:
+                self._in_use -= 1
+                self._unused.notify_all()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

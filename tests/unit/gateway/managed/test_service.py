@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog.testing
+import trio
+
+from gateway.config import load_config
+from gateway.hostnet import HostProblem
+from gateway.managed import ManagedService, rounds, service
+from gateway.managed.last_known import FILE_NAME
+from gateway.reload import Reconciler, prepare
+from gateway.store import StoreUnavailableError, open_store, schema
+from tests.unit.gateway.fleet_world import fleet_world
+from tests.unit.gateway.managed.rows import ended, established
+from tests.unit.gateway.managed.world import OFFICE_ID, ManagedWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from gateway.store import Store
+    from tests.unit.gateway.stores import StoreSite
+
+WITHIN_S = 10.0
+
+
+class ServiceWorld(ManagedWorld):
+    """A managed world whose rounds are the service's own."""
+
+    service: ManagedService
+
+    async def until(self, happened: Callable[[], object], what: str) -> None:
+        with trio.move_on_after(WITHIN_S):
+            while not await trio.to_thread.run_sync(happened):  # noqa: ASYNC110 - nobody tells of what is written
+                await trio.sleep(0.02)
+            return
+        pytest.fail(f"{what} has not happened; {self.service.status()}")
+
+
+@asynccontextmanager
+async def serving(directory: Path, site: StoreSite, store: Store) -> AsyncIterator[ServiceWorld]:
+    """A service that runs; it opens a store of its own."""
+    async with fleet_world() as fleet, trio.open_nursery() as nursery:
+        world = ServiceWorld(directory, store, fleet)
+        world.write(store={"url": site.url, "key_file": str(site.key_file)})
+        file = directory / "config.toml"
+        config = load_config(file)
+        await prepare(config, fleet.host)
+        reconciler = Reconciler(file, config, fleet.fleet, fleet.host)
+        world.service = ManagedService(file, reconciler, fleet.fleet, fleet.log)
+        nursery.start_soon(world.service.run)
+        with trio.fail_after(WITHIN_S):
+            await world.service.settled.wait()
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+def away(*_: object) -> Any:
+    raise StoreUnavailableError("the database does not answer: it is away")
+
+
+async def test_a_change_in_the_store_is_carried_out(tmp_path: Path, store_site: StoreSite, store: Store) -> None:
+    async with serving(tmp_path, store_site, store) as world:
+        assert world.service.status()["problem"] == ""
+        endpoint_id = world.create()
+        association_id = world.associate(endpoint_id)
+        await world.until(
+            lambda: world.statuses(schema.association) == {association_id: ("associated", "")}, "the association"
+        )
+        assert world.fleet.running == [endpoint_id]
+        assert world.service.status()["endpoints"] == {endpoint_id: []}
+        world.authorize(endpoint_id)
+        await world.until(lambda: world.spec(endpoint_id).authorization_rules, "the rule")
+
+
+async def test_what_the_host_lacks_is_told_at_once(tmp_path: Path, store_site: StoreSite, store: Store) -> None:
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        association_id = world.associate(endpoint_id)
+        await world.until(lambda: world.statuses(schema.association)[association_id][0] == "associated", "association")
+        world.service.note_host_problems((HostProblem(endpoint_id, OFFICE_ID, "eth1 is down"),))
+        failed = {association_id: ("association-failed", "eth1 is down")}
+        await world.until(lambda: world.statuses(schema.association) == failed, "the failure")
+        assert world.service.status()["endpoints"] == {endpoint_id: ["eth1 is down"]}
+
+
+async def test_while_the_store_is_away_at_the_start_what_was_last_known_runs(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        world.authorize(endpoint_id)
+        await world.until(lambda: world.statuses(schema.authorization_rule)["10.20.0.0/24"][0] == "active", "the rule")
+        await world.until((tmp_path / "state" / FILE_NAME).exists, "the file")
+        spec = world.spec(endpoint_id)
+    monkeypatch.setattr(service, "open_store", away)
+    async with serving(tmp_path, store_site, store) as world:
+        assert world.spec(endpoint_id) == spec
+        assert "it is away" in world.service.status()["problem"]
+        world.revoke(endpoint_id)
+        monkeypatch.setattr(service, "open_store", open_store)
+        await world.until(lambda: world.spec(endpoint_id).authorization_rules == (), "catching up")
+        await world.until(lambda: world.rows(schema.authorization_rule) == [], "the status")
+        assert world.service.status()["problem"] == ""
+
+
+async def test_a_store_that_goes_away_is_noted_once_and_nothing_stops(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        await world.until(lambda: world.fleet.running, "the endpoint")
+        endpoint = world.fleet.fleet.endpoints[0]
+        rounds_gone = 0
+
+        def away_and_counted(*_: object) -> Any:
+            nonlocal rounds_gone
+            rounds_gone += 1
+            away()
+
+        with monkeypatch.context() as patches, structlog.testing.capture_logs() as log:
+            patches.setattr(rounds, "read_snapshot", away_and_counted)
+            world.authorize(endpoint_id)
+            await world.until(lambda: rounds_gone > 3, "several rounds")
+            assert "it is away" in world.service.status()["problem"]
+        assert len([entry for entry in log if "cannot be used" in entry["event"]]) == 1
+        await world.until(lambda: endpoint.spec.authorization_rules, "catching up")
+        assert world.fleet.fleet.endpoints == (endpoint,)
+
+
+async def test_what_happens_before_the_store_is_there_is_written_later(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+    monkeypatch.setattr(service, "open_store", away)
+    async with serving(tmp_path, store_site, store) as world:
+        record = established(endpoint_id=endpoint_id)
+        world.fleet.log.write(record)
+        world.fleet.log.write(ended(record, record.updated_at + 60))
+        monkeypatch.setattr(service, "open_store", open_store)
+        await world.until(lambda: world.rows(schema.connection_event), "the record")
+    assert [row.id for row in world.rows(schema.connection)] == [record.connection_id]
+
+
+async def test_a_key_that_is_not_the_store_s_is_a_sentence_in_the_status(
+    tmp_path: Path, store_site: StoreSite, store: Store
+) -> None:
+    store_site.key_file.write_bytes(b"no key")
+    async with serving_without_settling(tmp_path, store_site, store) as world:
+        await world.until(lambda: str(store_site.key_file) in world.service.status()["problem"], "the sentence")
+
+
+@asynccontextmanager
+async def serving_without_settling(directory: Path, site: StoreSite, store: Store) -> AsyncIterator[ServiceWorld]:
+    async with fleet_world() as fleet, trio.open_nursery() as nursery:
+        world = ServiceWorld(directory, store, fleet)
+        world.write(store={"url": site.url, "key_file": str(site.key_file)})
+        config = load_config(directory / "config.toml")
+        reconciler = Reconciler(directory / "config.toml", config, fleet.fleet, fleet.host)
+        world.service = ManagedService(directory / "config.toml", reconciler, fleet.fleet, fleet.log)
+        nursery.start_soon(world.service.run)
+        yield world
+        nursery.cancel_scope.cancel()
