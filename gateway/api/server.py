@@ -70,7 +70,8 @@ class _Server:
         self._service = service
         self._callers = Callers(store)
         self._dispatcher = Dispatcher(store, config.settings.api.service, load_actions())
-        self._health = HealthPages(partial(ask, config.settings.control_socket), store, config.settings.api.metrics_from)
+        ask_daemon = partial(ask, config.settings.control_socket)
+        self._health = HealthPages(ask_daemon, store, config.settings.api.metrics_from)
         self._tls = make_tls_context()
 
     async def run(self) -> None:

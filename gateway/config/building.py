@@ -86,6 +86,7 @@ def _build_api(file: models.ConfigFile, state_dir: Path) -> ApiSettings:
         certificate=api.certificate.path if api.certificate else None,
         private_key=api.private_key.path if api.private_key else None,
         public_hostname=api.public_hostname,
+        metrics_from=api.metrics_from,
         service=ServiceSettings(
             region=api.region,
             account_id=api.account_id,

@@ -126,6 +126,8 @@ class Api(Section):
     """The account in ARNs: twelve digits."""
     public_hostname: HostName = ""
     """The name or address by which callers elsewhere reach the API."""
+    metrics_from: ListOf[Network] = ()
+    """Networks from which /metrics may be read, and /healthz in full, as ["10.20.0.0/24"]; this host always may."""
     dns_suffix: HostName = ""
     """The domain under which clients find endpoints, as "vpn.example.com"."""
     quotas: Quotas = Quotas()

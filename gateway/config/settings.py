@@ -87,6 +87,8 @@ class ApiSettings:
     """There exactly where `certificate` is."""
     public_hostname: str
     """By which callers elsewhere reach the API; empty where there are none."""
+    metrics_from: tuple[IPv4Network, ...]
+    """Who else than this host may see metrics, and what is wrong."""
     service: ServiceSettings
     """What actions have to know; its `public_hostname` is that of the endpoints."""
 
