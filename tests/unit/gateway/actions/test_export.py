@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any, Literal
 
+import pytest
 from sqlalchemy import select, update
 
 import gateway.actions.export  # noqa: F401 - registers the action
 from gateway.actions.control_channel_keys import open_control_channel_keys
+from gateway.config import EndpointDefaults, Network
+from gateway.managed.building import Builder, Circumstances
+from gateway.managed.snapshot import read_snapshot
+from gateway.profile import build_profile, find_server_authority
 from gateway.store.schema import endpoint
 from tests.unit.gateway.actions.authorities import ROOT, SERVER, publish
 from tests.unit.gateway.actions.endpoint_calls import create
 from tests.unit.gateway.actions.harness import SETTINGS, invoke, limited_to, refused
 from tests.unit.gateway.actions.rows import FILE_ENDPOINT_ID, add_association, add_file_endpoint, add_route
-from tests.unit.gateway.certificate_maker import Recipe, make_ca
+from tests.unit.gateway.certificate_maker import NOW, Recipe, make_ca
 from tunnel import parse_static_key
 
 if TYPE_CHECKING:
@@ -72,6 +78,29 @@ def test_an_endpoint_s_own_settings_come_before_the_defaults(store: Store, arns:
     assert "tls-version-min 1.3" in lines
     assert "data-ciphers AES-128-GCM" in lines
     assert "<tls-crypt>" not in lines
+
+
+@pytest.mark.parametrize("split_tunnel", [False, True])
+@pytest.mark.parametrize("control_channel", ["tls-crypt", "none"])
+def test_a_profile_is_what_the_gateway_s_own_spec_makes(
+    store: Store, arns: Arns, control_channel: Literal["tls-crypt", "none"], *, split_tunnel: bool
+) -> None:
+    """The API knows an endpoint from its rows, as the gateway does; a client must not notice that these are two."""
+    here = replace(SETTINGS, public_hostname="192.168.10.7", control_channel=control_channel)
+    endpoint_id = create(store, arns, SplitTunnel=split_tunnel, settings=here)
+    network = Network("office", IPv4Network("192.168.10.0/24"), "eth1", None, "a", "main", nat=True)
+    add_association(store, endpoint_id=endpoint_id, subnet_id=network.subnet_id)
+    add_route(store, endpoint_id=endpoint_id, subnet_id=network.subnet_id)
+    circumstances = Circumstances(
+        {network.subnet_id: network}, EndpointDefaults(control_channel=control_channel), store.vault, now=NOW
+    )
+    snapshot = read_snapshot(store)
+    (managed,) = snapshot.endpoints
+    spec = Builder(snapshot, circumstances).build(managed).spec
+    assert spec is not None
+    authority = find_server_authority(spec)
+    expected = build_profile(spec, None, ["192.168.10.7"], server_authority=authority)
+    assert exported(store, endpoint_id, settings=here) == expected
 
 
 def test_under_a_domain_each_endpoint_has_its_own_name(store: Store, arns: Arns) -> None:
