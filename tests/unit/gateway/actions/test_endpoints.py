@@ -50,10 +50,6 @@ def test_a_new_endpoint_has_a_key_of_its_own_for_its_control_channel(store: Stor
     assert keys[0] != keys[1]
 
 
-def test_no_keys_are_none(store: Store) -> None:
-    assert open_control_channel_keys(store.vault, None) == {}
-
-
 def test_a_new_endpoint_has_the_tags_that_it_was_made_with(store: Store, arns: Arns) -> None:
     endpoint_id = create(store, arns, TagSpecifications=tagged(team="blue", Name="office"))
     assert shown(store, endpoint_id)["Tags"] == [
