@@ -217,7 +217,8 @@ def _rules_of(connection: Connection, group_ids: Sequence[str]) -> dict[tuple[st
     """The rules of groups, by group and by whether they are egress rules, the oldest first."""
     table = security_group_rule
     found: dict[tuple[str, bool], list[Row[Any]]] = {}
-    query = select(table).where(table.c.group_id.in_(group_ids)).order_by(table.c.created_at, table.c.id)
+    of_groups = select(table).where(table.c.group_id.in_(group_ids))
+    query = of_groups.order_by(table.c.created_at, table.c.protocol, table.c.from_port, table.c.cidr, table.c.id)
     for rule in connection.execute(query):
         found.setdefault((rule.group_id, rule.is_egress), []).append(rule)
     return found
