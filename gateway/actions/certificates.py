@@ -94,8 +94,7 @@ def delete_certificate(call: Call) -> dict[str, Any]:
     call.before = _summary(call, row, users)
     call.affects_gateways = False
     if users.get(row.arn):
-        visible = [user for user in users[row.arn] if is_visible(call, user)]
-        raise ActionError("ResourceInUse", f"{row.arn} is used by {', '.join(visible) or 'another endpoint'}.")
+        raise ActionError("ResourceInUse", f"{row.arn} is used by {', '.join(users[row.arn])}.")
     call.connection.execute(delete(certificate).where(certificate.c.arn == row.arn))
     return {}
 
@@ -149,7 +148,7 @@ def _check_lists(call: Call, endpoint_ids: Iterable[str], chain: str) -> None:
     authorities = authorities_in(chain)
     lists = call.connection.execute(select(crl.c.endpoint_id, crl.c.pem).where(crl.c.endpoint_id.in_(endpoint_ids)))
     for row in lists if authorities else ():
-        name = f"the revocation list of {row.endpoint_id if is_visible(call, row.endpoint_id) else 'an endpoint'}"
+        name = f"the revocation list of {row.endpoint_id}"
         problems = coverage_problems(authorities, parse_crls(row.pem.encode()))
         refuse_problems("Certificate", (problem.replace("certificate_revocation_list", name) for problem in problems))
 

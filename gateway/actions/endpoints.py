@@ -36,10 +36,9 @@ RESOURCE_TYPE = "client-vpn-endpoint"
 def create_endpoint(call: Call) -> dict[str, Any]:
     """Make an endpoint.
 
-    Raises `ClientVpnEndpointLimitExceeded`, `UnauthorizedOperation` for callers that may know of certain endpoints
-    only, and what `endpoint_values`, `endpoint_vpc` and `endpoint_conflicts` raise.
+    Raises `ClientVpnEndpointLimitExceeded`, and what `endpoint_values`, `endpoint_vpc` and `endpoint_conflicts` raise.
     """
-    _check_may_create(call)
+    _check_quota(call)
     endpoint_id = new_id("cvpn-endpoint")
     values = {**read_new(call), **read_vpc(call), "settings": {}}
     tags = specified_tags(call, RESOURCE_TYPE)
@@ -116,11 +115,7 @@ def _asked(call: Call) -> Sequence[Row[Any]]:
     return [row for row in rows if is_visible(call, row.id)]
 
 
-def _check_may_create(call: Call) -> None:
-    if call.caller.endpoint_ids:
-        raise ActionError(
-            "UnauthorizedOperation", "This access key is for certain endpoints, and cannot make others.", 403
-        )
+def _check_quota(call: Call) -> None:
     limit = call.settings.quotas.endpoints
     count = call.connection.execute(
         select(func.count()).select_from(endpoint).where(endpoint.c.ended_at.is_(None), endpoint.c.origin == "api")

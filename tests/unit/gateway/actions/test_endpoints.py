@@ -75,11 +75,6 @@ def test_there_are_only_so_many_endpoints(store: Store, arns: Arns) -> None:
     assert create(store, arns, **more, settings=replace(SETTINGS, quotas=Quotas(endpoints=0)))
 
 
-def test_who_may_know_of_certain_endpoints_makes_no_others(store: Store, arns: Arns) -> None:
-    with refused("UnauthorizedOperation", status=403):
-        create(store, arns, caller=limited_to(ENDPOINT_ID))
-
-
 def test_the_audit_log_learns_what_was_made(store: Store, arns: Arns) -> None:
     reply, call = invoke_for_audit(store, "CreateClientVpnEndpoint", **wanted(arns, Description="x"))
     assert call.resource_id == reply["ClientVpnEndpointId"]
