@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+import gateway.actions.associations  # noqa: F401 - registers the actions
 from gateway.actions.control_channel_keys import open_control_channel_keys
 from gateway.actions.settings import Quotas
 from gateway.store.schema import endpoint, tag
 from tests.unit.gateway.actions.endpoint_calls import create, describe, modify, shown, wanted
 from tests.unit.gateway.actions.harness import SETTINGS, invoke, invoke_for_audit, limited_to, refused
+from tests.unit.gateway.actions.racing import outcomes_at_once
 from tests.unit.gateway.actions.rows import (
     ENDPOINT_ID,
     FILE_ENDPOINT_ID,
     add_association,
     add_endpoint,
     add_file_endpoint,
+    add_network,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +83,33 @@ def test_the_audit_log_learns_what_was_made(store: Store, arns: Arns) -> None:
     assert call.resource_id == reply["ClientVpnEndpointId"]
     assert (call.before, call.after) == (None, shown(store, call.resource_id))
     assert call.affects_gateways
+
+
+def test_of_many_who_want_the_same_range_one_gets_it(store: Store, arns: Arns) -> None:
+    calls = [
+        ("CreateClientVpnEndpoint", wanted(arns, ClientCidrBlock=f"10.20.{number}.0/22", VpnPort=1000 + number))
+        for number in range(4)
+    ]
+    assert outcomes_at_once(store, *calls) == ["InvalidParameterValue"] * 3 + ["ok"]
+
+
+def test_many_at_once_do_not_exceed_the_limit(store: Store, arns: Arns) -> None:
+    calls = [
+        ("CreateClientVpnEndpoint", wanted(arns, ClientCidrBlock=f"10.{number}.0.0/22", VpnPort=1000 + number))
+        for number in range(8)
+    ]
+    assert outcomes_at_once(store, *calls) == ["ClientVpnEndpointLimitExceeded"] * 3 + ["ok"] * 5
+
+
+def test_an_endpoint_gets_a_target_network_or_is_deleted_and_not_both(store: Store) -> None:
+    add_endpoint(store)
+    subnet_id = add_network(store)
+    outcomes = outcomes_at_once(
+        store,
+        ("DeleteClientVpnEndpoint", {"ClientVpnEndpointId": ENDPOINT_ID}),
+        ("AssociateClientVpnTargetNetwork", {"ClientVpnEndpointId": ENDPOINT_ID, "SubnetId": subnet_id}),
+    )
+    assert outcomes in (["DependencyViolation", "ok"], ["IncorrectState", "ok"])
 
 
 # Modify
