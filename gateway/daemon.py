@@ -269,6 +269,7 @@ class _Daemon:
             "plane": {"name": self._plane.name, "workers": self._plane.workers, "reason": self._plane.reason},
             "last_reload": self._last_reload,
             "host_problems": [str(problem.text) for problem in self._host_problems],
+            "host_drops": self._host.drops,
             "managed": self._managed.status(),
         }
 

@@ -232,6 +232,12 @@ METRICS: Final = (
         (*ENDPOINT, "cause"),
         by_name(endpoints, lambda endpoint: endpoint["drops"]),
     ),
+    Definition(
+        "portway_host_dropped_packets_total",
+        "Packets that the host's firewall has dropped for the gateway, by cause.",
+        ("cause",),
+        lambda document: [((cause,), float(count)) for cause, count in document["host_drops"].items()],
+    ),
     # What there is of everything
     Definition(
         "portway_pool_addresses",

@@ -51,6 +51,9 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield from _managed_lines(document["managed"])
     for problem in document["host_problems"]:
         yield f"host network: {problem}"
+    dropped = ", ".join(f"{cause} {count}" for cause, count in document["host_drops"].items() if count)
+    if dropped:
+        yield f"host network dropped: {dropped}"
     if document["last_reload"]:
         reload = document["last_reload"]
         yield f"last reload {reload['at']}: {reload['result']}"

@@ -20,6 +20,7 @@ packets by policy (Docker does, many host firewalls do), the administrator has t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,17 @@ if TYPE_CHECKING:
     from gateway.hostnet.expressions import Expression, TableKey
     from gateway.hostnet.routing import TargetRoute
 
-__all__ = ["Claim", "Firewall", "Ruleset", "TableRecord", "TunnelRules", "build_table", "parse_record", "table_name"]
+__all__ = [
+    "Claim",
+    "Firewall",
+    "Ruleset",
+    "TableRecord",
+    "TunnelRules",
+    "build_table",
+    "count_drops",
+    "parse_record",
+    "table_name",
+]
 
 TABLE_PREFIX = "portway_"
 TUNNEL_WILDCARD = "portway*"
@@ -94,28 +105,46 @@ class Firewall:
         self._name = table_name(daemon_id)
         self._ruleset: Ruleset | None = None
         self._installed: object = None
+        self._drops_of_former: Counter[str] = Counter()
+        self._drops: Counter[str] = Counter()
 
     def apply(self, ruleset: Ruleset) -> None:
         """Make the table say this; without tunnels and claims there is no table. Raises `NftablesError`."""
         if not ruleset.tunnels and not ruleset.claims:
             self.remove()
-        elif ruleset != self._ruleset or self._listing() != self._installed:
+            return
+        listing = self._list()
+        if ruleset != self._ruleset or _without_counts(listing) != self._installed:
             self._nft.apply(build_table(self._name, ruleset))
-            self._ruleset, self._installed = ruleset, self._listing()
+            self._drops_of_former, self._drops = self.drops, Counter()
+            self._ruleset, self._installed = ruleset, _without_counts(self._list())
 
     def remove(self) -> None:
         """Remove the table; none there is no error."""
+        self._list()
+        self._drops_of_former, self._drops = self.drops, Counter()
         self._ruleset = self._installed = None
         if self._name in self._nft.table_names():
             self._nft.apply(build_removal(self._name))
+
+    @property
+    def drops(self) -> Counter[str]:
+        """Packets that the table has dropped, by the comments of its rules, up to when it was last looked at.
+
+        A table that is replaced takes along what it has counted since it was listed a moment before.
+        """
+        return self._drops_of_former + self._drops
+
+    def _list(self) -> list[dict[str, Any]]:
+        """The table as it is; what it has dropped is remembered."""
+        listing = self._nft.table(self._name)
+        self._drops = count_drops(listing) if self._ruleset is not None else Counter()
+        return listing
 
     def claimed_by_others(self) -> frozenset[Device]:
         """The interfaces that other daemons have turned forwarding on for."""
         records = (record for name, record in read_records(self._nft).items() if name != self._name)
         return frozenset(claim.device for record in records for claim in record.claims)
-
-    def _listing(self) -> object:
-        return _without_counts(self._nft.table(self._name))
 
 
 def table_name(daemon_id: str) -> str:
@@ -243,6 +272,17 @@ def parse_record(listing: Iterable[Mapping[str, Any]]) -> TableRecord:
     tunnels = {device for device, _ in _parse_elements(sets.get("tunnels", []))}
     claims = {Claim(device, bool(forwarded)) for device, forwarded in _parse_elements(sets.get("opened", []))}
     return TableRecord(frozenset(tunnels), frozenset(claims))
+
+
+def count_drops(listing: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """How many packets the rules of a table have dropped, by their comments."""
+    drops: Counter[str] = Counter()
+    for item in listing:
+        rule = item.get("rule", {})
+        packets = [expression["counter"]["packets"] for expression in rule.get("expr", ()) if "counter" in expression]
+        if packets and "comment" in rule:
+            drops[rule["comment"]] += packets[0]
+    return drops
 
 
 def _parse_elements(elements: Iterable[Any]) -> Iterable[tuple[Device, bool | None]]:

@@ -93,6 +93,11 @@ class HostNetwork:
         with trio.CancelScope(shield=True):
             await self._in_thread(lambda: self._remove(list(self._endpoints)))
 
+    @property
+    def drops(self) -> dict[str, int]:
+        """Packets that the host has dropped for the endpoints, by cause, up to the last round."""
+        return dict(self._reconciler.drops)
+
     async def facts(self) -> HostFacts:
         """What validation needs to know about the host, now."""
         return await self._in_thread(lambda: read_host_facts(self._daemon_id))

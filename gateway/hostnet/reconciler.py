@@ -27,6 +27,7 @@ from gateway.hostnet.routing import TABLE_BASE, RoutingPlan, apply_plan, plan_ro
 from gateway.hostnet.tunnel_device import build_alias, set_up_device, take_down_device
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.hostnet.nft import Nft
@@ -58,6 +59,11 @@ class Reconciler:
         self._firewall = Firewall(nft, daemon_id)
         self._claims: frozenset[Claim] = frozenset()
         self._host_owned: frozenset[Device] = frozenset()
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What the firewall has dropped, by cause."""
+        return self._firewall.drops
 
     def remove_leftovers(self) -> None:
         """Clean up after daemons that died, this one's former run included."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import structlog.testing
@@ -29,6 +29,8 @@ from tunnel.plane_settings import PlaneSettings
 
 class RecordingHost(FakeHost):
     """The whole host network, and what was done to it."""
+
+    drops: ClassVar = {"security group": 3}
 
     async def open(self) -> None:
         self.book.append("host open")
@@ -122,6 +124,7 @@ async def test_it_starts_and_ends_in_order(world: DaemonWorld) -> None:
         status = await world.ask(request="status")
         assert [endpoint["name"] for endpoint in status["endpoints"]] == ["main"]
         assert status["host_problems"] == ["eth1 is not there"]
+        assert status["host_drops"] == {"security group": 3}
     assert [line for line in world.book if line != "watchdog"] == [
         "host open",
         "open 443",

@@ -37,6 +37,7 @@ STATUS = {
     "plane": {"name": "native", "workers": 2, "reason": ""},
     "last_reload": {"at": "2026-01-01T00:00:00+00:00", "result": "refused", "sentences": ["one thing is wrong"]},
     "host_problems": ["eth1 is not there"],
+    "host_drops": {"security group": 3, "invalid to clients": 0},
     "health": [
         {
             "code": "expires-soon",
@@ -142,6 +143,7 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
         "endpoint other: port 444 is taken (down, and tried again until it works)",
         "9 records lost, failing: No space left",
         "host network: eth1 is not there",
+        "host network dropped: security group 3",
         "WARNING expires-soon (main): The server certificate (CN=server) ends in 3 days.\n  Issue a new one in time.\n",
         "store (postgresql): cannot be used: the database does not answer, 5 rows waiting\n",
         "endpoint cvpn-endpoint-1: There is no network subnet-1.\n",

@@ -78,6 +78,42 @@ def test_counters_that_move_are_no_reason_to_write_the_table_again() -> None:
     assert len(nft.transactions) == 1
 
 
+def count(nft: RecordingNft, packets: int) -> None:
+    """Let every drop rule of the table drop so many packets."""
+    for item in nft.tables["portway_a"]:
+        for expression in item.get("rule", {}).get("expr", []):
+            if "counter" in expression:
+                expression["counter"] = {"packets": packets, "bytes": 0}
+
+
+def test_what_was_dropped_is_known_by_its_cause_and_outlives_the_table_that_counted_it() -> None:
+    nft = RecordingNft()
+    firewall = Firewall(nft, "a")
+    before, after = Ruleset((tunnel(),), frozenset()), Ruleset((tunnel(reachable=True),), frozenset())
+    firewall.apply(before)
+    assert not firewall.drops
+    count(nft, 3)
+    firewall.apply(before)
+    assert firewall.drops["client address from elsewhere"] == 3
+    count(nft, 5)
+    firewall.apply(after)
+    assert firewall.drops["client address from elsewhere"] == 5
+    count(nft, 2)
+    firewall.apply(after)
+    assert firewall.drops["client address from elsewhere"] == 7
+    firewall.remove()
+    assert firewall.drops["client address from elsewhere"] == 7
+
+
+def test_what_a_former_daemon_s_table_has_counted_is_not_this_one_s() -> None:
+    nft = RecordingNft()
+    Firewall(nft, "a").apply(Ruleset((tunnel(),), frozenset()))
+    count(nft, 3)
+    firewall = Firewall(nft, "a")
+    firewall.apply(Ruleset((tunnel(),), frozenset()))
+    assert not firewall.drops
+
+
 def test_a_rule_that_another_hand_has_added_is_removed() -> None:
     nft = RecordingNft()
     firewall = Firewall(nft, "a")
