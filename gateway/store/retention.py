@@ -5,6 +5,7 @@ Deletes a bounded number of rows at a time, so that a writer never waits long fo
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy import delete, exists, func, select, tuple_
@@ -32,7 +33,7 @@ BATCH: Final = 1000
 
 
 class Retention(Protocol):
-    """How many days of history are kept, as the configuration says."""
+    """How many days of history are kept, as the configuration says; 0 for ever."""
 
     @property
     def connection_log_days(self) -> int:
@@ -60,19 +61,24 @@ def _past_its_time(retention: Retention, now: float) -> Iterator[tuple[Table, Co
     """Which rows of which table, in the order in which they may go: an endpoint stays while it is referred to."""
     ended = now - ENDED_S
     usage = schema.usage.c
-    usage_before = now - retention.usage_days * _DAY_S
+    usage_before = _before(retention.usage_days, now)
     yield schema.connection, schema.connection.c.ended_at < ended
     yield schema.association, schema.association.c.ended_at < ended
     yield schema.endpoint, (schema.endpoint.c.ended_at < ended) & ~_is_referred_to()
-    yield schema.connection_event, schema.connection_event.c.at < now - retention.connection_log_days * _DAY_S
+    yield schema.connection_event, schema.connection_event.c.at < _before(retention.connection_log_days, now)
     # What was never seen to end has ended when it was last seen. The first condition is for the index.
     yield (
         schema.usage,
         (usage.started_at < usage_before) & (func.coalesce(usage.ended_at, usage.seen_at) < usage_before),
     )
-    yield schema.audit, schema.audit.c.at < now - retention.audit_days * _DAY_S
+    yield schema.audit, schema.audit.c.at < _before(retention.audit_days, now)
     yield schema.idempotency, schema.idempotency.c.created_at < now - IDEMPOTENCY_S
     yield schema.executed_signature, schema.executed_signature.c.expires_at < now
+
+
+def _before(days: int, now: float) -> float:
+    """The first moment that is still kept."""
+    return now - days * _DAY_S if days else -math.inf
 
 
 def _is_referred_to() -> ColumnElement[bool]:

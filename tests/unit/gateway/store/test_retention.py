@@ -54,6 +54,7 @@ def test_history_goes_after_the_days_that_the_configuration_gives_it(store: Stor
             connection.execute(insert(schema.connection_event).values(event))
             entry = {"at": at, "request_id": "", "caller": "", "face": "api", "action": "", "outcome": "ok"}
             connection.execute(insert(schema.audit).values(parameters={}, **entry))
+    assert forget(store, Days(0, 0, 0), NOW) == {}, "0 days are for ever"
     assert forget(store, Days(), NOW) == {"connection_event": 3, "audit": 1}
     assert (len(_ids(store, schema.connection_event)), len(_ids(store, schema.audit))) == (1, 3)
 
