@@ -48,7 +48,7 @@ REFRESH_S: Final = 5.0
 ACCOUNT_S: Final = 60.0
 """How often associations are looked after here, beside those who change them."""
 RETRY_FIRST_S: Final = 1.0
-RETRY_MOST_S: Final = 30.0
+RETRY_MOST_S: Final = 10.0
 
 logger = structlog.get_logger("store")
 
