@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
@@ -24,6 +25,7 @@ from gateway.config.endpoint_options import EndpointOptions
 from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
 from gateway.managed.group_references import Carrier, group_members
+from gateway.managed.snapshot import parse_network
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDING", "Builder", "Built", "Circumstances", "is_wanted"]
 
+logger = structlog.get_logger("store")
+
+FAULT = "A fault in the gateway; its log says which."
 ENDING = frozenset({"deleting", "disassociating", "revoking"})
 """The statuses of what is to go."""
 
@@ -94,6 +99,18 @@ class Builder:
         self._snapshot = snapshot
         self._circumstances = circumstances
         self._members = group_members(_carriers(snapshot, circumstances))
+        self._whole: dict[str, Built] = {}
+
+    def surroundings(self) -> object:
+        """Everything but its own rows that an endpoint is built from: while both are equal, so is what is built."""
+        circumstances = self._circumstances
+        return (
+            self._snapshot.certificates,
+            self._snapshot.groups,
+            self._members,
+            circumstances.networks,
+            circumstances.defaults,
+        )
 
     def running(self, endpoint: ManagedEndpoint) -> policy.EndpointSpec | None:
         """What the endpoint runs with now."""
@@ -101,7 +118,18 @@ class Builder:
 
     def build(self, endpoint: ManagedEndpoint, without: Mapping[Object, str] | None = None) -> Built:
         """Build one, without objects of which it is known already why they cannot be. Raises nothing."""
-        return _Work(endpoint, self._snapshot, self._circumstances, self._members, dict(without or {})).build()
+        if without:
+            return self._build(endpoint, dict(without))
+        if endpoint.row.id not in self._whole:
+            self._whole[endpoint.row.id] = self._build(endpoint, {})
+        return self._whole[endpoint.row.id]
+
+    def _build(self, endpoint: ManagedEndpoint, failures: dict[Object, str]) -> Built:
+        try:
+            return _Work(endpoint, self._snapshot, self._circumstances, self._members, failures).build()
+        except Exception:  # one endpoint's rows must not keep the others from being served
+            logger.exception("an endpoint cannot be built", endpoint=endpoint.row.id)
+            return Built(self.running(endpoint), FAULT)
 
 
 class _Work:
@@ -195,7 +223,7 @@ class _Work:
 
     def _rules(self) -> tuple[policy.AuthorizationRule, ...]:
         return tuple(
-            policy.AuthorizationRule(IPv4Network(rule.destination_cidr), rule.group_id or None, rule.description)
+            policy.AuthorizationRule(parse_network(rule.destination_cidr), rule.group_id or None, rule.description)
             for rule in self._endpoint.rules
             if rule.status_code not in ENDING
         )
@@ -213,7 +241,7 @@ class _Work:
                     f"It leads to {route.subnet_id}, which is no target network of this endpoint now."
                 )
                 continue
-            destination = IPv4Network(route.destination_cidr)
+            destination = parse_network(route.destination_cidr)
             chosen.setdefault(destination, policy.Route(destination, route.subnet_id, route.description))
         return tuple(chosen[destination] for destination in sorted(chosen))
 

@@ -41,6 +41,8 @@ class Controller:
         self._fleet = fleet
         self._vault = vault
         self._unix_time = unix_time
+        self._former: tuple[object, dict[str, tuple[ManagedEndpoint, Built]]] = (None, {})
+        """What was built the last time, of which rows and among what."""
         self._refused: dict[str, tuple[EndpointSpec, str]] = {}
         """Settings that an endpoint could not be restarted with, and why: to try costs its clients their sessions."""
 
@@ -75,12 +77,23 @@ class Controller:
         builder = Builder(snapshot, self._circumstances(config, facts, running))
         accepted = list(config.spec.endpoints)
         found: dict[str, Built] = {}
-        for endpoint in _in_order(snapshot, builder):
-            built = build_and_judge(builder, endpoint, accepted, facts)
-            found[endpoint.row.id] = built = self._without_refused(built, builder.running(endpoint))
+        known = {one.row.id: built for one in snapshot.endpoints if (built := self._known_to_run(one, builder))}
+        for endpoint in sorted(snapshot.endpoints, key=lambda one: 0 if one.row.id in known else _rank(one, builder)):
+            name = endpoint.row.id
+            built = known.get(name) or build_and_judge(builder, endpoint, accepted, facts)
+            found[name] = built = self._without_refused(built, builder.running(endpoint))
             if built.spec is not None:
                 accepted.append(built.spec)
+        self._former = builder.surroundings(), {one.row.id: (one, found[one.row.id]) for one in snapshot.endpoints}
         return found
+
+    def _known_to_run(self, endpoint: ManagedEndpoint, builder: Builder) -> Built | None:
+        """What was built the last time, where that runs without a fault and nothing has changed."""
+        surroundings, former = self._former
+        rows, built = former.get(endpoint.row.id, (None, Built(None)))
+        if built.problem or built.failures or built.spec is None or built.spec != builder.running(endpoint):
+            return None
+        return built if rows == endpoint and surroundings == builder.surroundings() else None
 
     def _circumstances(self, config: Config, facts: HostFacts, running: Mapping[str, EndpointSpec]) -> Circumstances:
         return Circumstances(
@@ -130,16 +143,12 @@ class Controller:
         return Outcome(running, problem, built.failures, host)
 
 
-def _in_order(snapshot: Snapshot, builder: Builder) -> Sequence[ManagedEndpoint]:
-    """First what goes on as it is, then what runs and changes, then what is new; the oldest first."""
-
-    def rank(endpoint: ManagedEndpoint) -> int:
-        running = builder.running(endpoint)
-        if running is None:
-            return 2
-        return 0 if builder.build(endpoint).spec == running else 1
-
-    return sorted(snapshot.endpoints, key=rank)
+def _rank(endpoint: ManagedEndpoint, builder: Builder) -> int:
+    """First comes what goes on as it is, then what runs and changes, then what is new."""
+    running = builder.running(endpoint)
+    if running is None:
+        return 2
+    return 0 if builder.build(endpoint).spec == running else 1
 
 
 def _settings(spec: EndpointSpec) -> EndpointSpec:

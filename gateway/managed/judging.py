@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from gateway.managed.snapshot import parse_network
 from policy import Route, Severity, validate_endpoint
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _rows(part: Part, endpoint: ManagedEndpoint) -> Iterator[Object]:
     """What in the store asks for a part."""
     if isinstance(part, Route):
         for route in endpoint.routes:
-            if (IPv4Network(route.destination_cidr), route.subnet_id) == (part.destination, part.target):
+            if (parse_network(route.destination_cidr), route.subnet_id) == (part.destination, part.target):
                 yield route
     else:
         yield from (association for association in endpoint.associations if association.subnet_id == part.name)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.managed.last_known import LastKnown
     from gateway.managed.publishing import Declaration
     from gateway.managed.snapshot import Snapshot
-    from gateway.managed.statuses import Outcome
+    from gateway.managed.statuses import Change, Outcome
     from gateway.reload import Reconciler
     from gateway.store import Store
 
@@ -84,11 +84,12 @@ class Rounds:
 
     async def _write_statuses(self, snapshot: Snapshot, outcomes: Mapping[str, Outcome]) -> None:
         now = self._unix_time()
-        changes = tuple(
-            change
-            for endpoint in snapshot.endpoints
-            for change in status_changes(endpoint, outcomes[endpoint.row.id], now)
-        )
+        changes: list[Change] = []
+        for endpoint in snapshot.endpoints:
+            try:
+                changes += status_changes(endpoint, outcomes[endpoint.row.id], now)
+            except Exception:  # the others' are written all the same
+                logger.exception("the status of an endpoint cannot be told", endpoint=endpoint.row.id)
         if changes:
             await _in_thread(lambda: write_changes(self._store, changes, now))
 

@@ -5,8 +5,10 @@ Records mirror rows, column by column; what they mean is for `building`. Secrets
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
@@ -31,6 +33,8 @@ __all__ = [
     "RouteRow",
     "RuleRow",
     "Snapshot",
+    "certificate_arns",
+    "parse_network",
     "read_snapshot",
 ]
 
@@ -168,6 +172,12 @@ class Snapshot:
     """Those that endpoints name, by ARN."""
     groups: dict[str, GroupRow] = field(default_factory=dict)
     """All security groups, by id."""
+
+
+@functools.lru_cache(maxsize=65_536)
+def parse_network(cidr: str) -> IPv4Network:
+    """A network as rows have it; the same ones are looked at again and again."""
+    return IPv4Network(cidr)
 
 
 def read_snapshot(store: Store) -> Snapshot:

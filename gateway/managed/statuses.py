@@ -8,21 +8,23 @@ what is asked for then. So whatever order things happen in, and wherever one is 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, update
 
 from gateway.managed.accounting import account_associations
 from gateway.managed.building import ENDING
+from gateway.managed.snapshot import parse_network
 from gateway.store import schema
 from policy import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from ipaddress import IPv4Network
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Delete, Table, Update
 
     from gateway.managed.building import Object
     from gateway.managed.snapshot import AssociationRow, CrlRow, ManagedEndpoint, RouteRow, RuleRow
@@ -68,22 +70,41 @@ def status_changes(endpoint: ManagedEndpoint, outcome: Outcome, now: float) -> t
     return tuple(_Judge(endpoint, outcome, now).changes())
 
 
-def write_changes(store: Store, changes: tuple[Change, ...], now: float) -> None:
+def write_changes(store: Store, changes: Sequence[Change], now: float) -> None:
     """Write them, in one transaction. Blocks. Raises `StoreError`."""
     with store.write(affects_gateways=False) as connection:
-        for change in changes:
-            _write(connection, change)
+        _write(connection, changes)
         if any(change.table in {schema.association, schema.endpoint} for change in changes):
             account_associations(connection, now)
 
 
-def _write(connection: Connection, change: Change) -> None:
-    columns = change.table.c
-    where = [columns[name] == value for name, value in change.row.items()]
-    statement = delete(change.table) if change.values is None else update(change.table).values(**change.values)
-    if connection.execute(statement.where(*where)).rowcount:
-        for consequence in change.consequences:
-            _write(connection, consequence)
+def _write(connection: Connection, changes: Sequence[Change]) -> None:
+    """Write changes, many of a kind at once; only what has consequences is looked at by itself."""
+    alike: defaultdict[object, list[Change]] = defaultdict(list)
+    for change in changes:
+        if not change.consequences:
+            alike[change.table, tuple(change.row), tuple(change.values or ())].append(change)
+        elif connection.execute(_statement(change), _parameters(change)).rowcount:
+            _write(connection, change.consequences)
+    for several in alike.values():
+        connection.execute(_statement(several[0]), [_parameters(change) for change in several])
+
+
+def _statement(change: Change) -> Update | Delete:
+    """What all changes of these columns have in common."""
+    where = [_is(change.table.c[name], f"was_{name}", value) for name, value in change.row.items()]
+    if change.values is None:
+        return delete(change.table).where(*where)
+    return update(change.table).where(*where).values({name: bindparam(f"now_{name}") for name in change.values})
+
+
+def _is(column: Column[Any], name: str, value: object) -> ColumnElement[bool]:
+    return column.is_(None) if value is None else column == bindparam(name)
+
+
+def _parameters(change: Change) -> dict[str, Any]:
+    was = {f"was_{name}": value for name, value in change.row.items() if value is not None}
+    return was | {f"now_{name}": value for name, value in (change.values or {}).items()}
 
 
 def _end(endpoint: ManagedEndpoint, now: float) -> Change:
@@ -156,7 +177,7 @@ class _Judge:
 
     def _route(self, route: RouteRow) -> Iterator[Change]:
         key = ("endpoint_id", "destination_cidr", "subnet_id")
-        destination = IPv4Network(route.destination_cidr)
+        destination = parse_network(route.destination_cidr)
         is_there = (destination, route.subnet_id) in self._routes
         if route.status_code in ENDING:
             yield from _gone(schema.route, route, key, is_there=is_there)
@@ -172,7 +193,7 @@ class _Judge:
 
     def _rule(self, rule: RuleRow) -> Iterator[Change]:
         key = ("endpoint_id", "destination_cidr", "group_id")
-        is_there = (IPv4Network(rule.destination_cidr), rule.group_id or None) in self._rules
+        is_there = (parse_network(rule.destination_cidr), rule.group_id or None) in self._rules
         if rule.status_code in ENDING:
             yield from _gone(schema.authorization_rule, rule, key, is_there=is_there)
         else:
