@@ -274,6 +274,15 @@ def test_a_thousand_rules_are_taken_and_mean_what_they_say(hosts: Hosts) -> None
     assert office.dropped() == 5
 
 
+def test_a_table_that_nobody_has_touched_is_not_written_again(hosts: Hosts) -> None:
+    rules = [allow("udp", port, port + 1, f"10.{port}.0.0/{16 + port % 9}") for port in range(200)]
+    office = Office(hosts, filtered(*rules, allow("47"), ingress=tuple(rules)))
+    handles = hosts.gateway.run("nft", "-a", "list", "ruleset").stdout
+    for _ in range(3):
+        office.daemon.call("reconcile")
+    assert hosts.gateway.run("nft", "-a", "list", "ruleset").stdout == handles
+
+
 def test_what_stays_allowed_does_not_notice_that_rules_are_replaced(hosts: Hosts) -> None:
     staying = allow("udp", 5000)
     office = Office(hosts, filtered(staying))
