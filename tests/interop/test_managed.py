@@ -12,12 +12,20 @@ from tests.lab import OFFICE_HOST, VAULT_HOST, eventually
 from tests.lab.gateway import portway
 from tests.lab.managed import PORT, VAULT_ID, ManagedSite
 from tests.lab.network import OFFICE_NETWORK, VAULT_NETWORK
+from tests.lab.openvpn import OpenVpnClient
+from tests.lab.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.interop
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    with Postgres() as postgres:
+        yield postgres
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +164,49 @@ def test_a_daemon_that_is_killed_anywhere_converges_when_it_starts_again(site: M
     finally:
         delete(site, endpoint_id)
         delete(site, other)
+
+
+@pytest.mark.postgresql
+def test_a_database_that_goes_away_costs_no_session_and_no_login(tmp_path: Path, pki: Path, postgres: Postgres) -> None:
+    with ManagedSite(tmp_path, pki, store_url=postgres.url(postgres.create_database())) as site:
+        endpoint_id = site.create()
+        site.associate(endpoint_id)
+        site.authorize(endpoint_id, OFFICE_NETWORK, "engineering")
+        site.wait_for(schema.authorization_rule, "active", endpoint_id=endpoint_id)
+        profile = site.exported(endpoint_id, "carol")
+        with site.connect(endpoint_id, "alice") as alice:
+            alice.wait_connected()
+            mark = alice.mark()
+            postgres.stop_immediately()
+            eventually(lambda: "cannot be used" in site.gateway.portway("status"), within_s=30, what="it is noticed")
+            assert site.reaches_office(alice)
+            with OpenVpnClient(site.lab.client, profile, log=site.lab.log("client-carol")) as carol:
+                carol.wait_connected()
+                assert site.reaches_office(carol)
+                postgres.start()
+                site.wait_for(schema.connection, "active", within_s=60, common_name="carol")
+            site.revoke_rule(endpoint_id, OFFICE_NETWORK, "engineering")
+            eventually(lambda: not alice.ping(OFFICE_HOST, within_s=1), within_s=10, what="the rule is gone")
+            assert "SIGUSR1" not in alice.text()[mark:]
+
+
+@pytest.mark.postgresql
+def test_a_gateway_that_starts_without_its_database_serves_what_it_knew(
+    tmp_path: Path, pki: Path, postgres: Postgres
+) -> None:
+    with ManagedSite(tmp_path, pki, store_url=postgres.url(postgres.create_database())) as site:
+        endpoint_id = site.create()
+        site.associate(endpoint_id)
+        site.authorize(endpoint_id, OFFICE_NETWORK, "engineering")
+        site.wait_for(schema.authorization_rule, "active", endpoint_id=endpoint_id)
+        profile = site.exported(endpoint_id, "alice")
+        site.gateway.kill()
+        postgres.stop_immediately()
+        site.start_gateway()
+        try:
+            with OpenVpnClient(site.lab.client, profile, log=site.lab.log("client-alice")) as alice:
+                alice.wait_connected()
+                assert site.reaches_office(alice)
+        finally:
+            postgres.start()
+        site.wait_for(schema.connection, "terminated", within_s=60, common_name="alice")

@@ -50,7 +50,6 @@ class ManagedSite(Site):
             "endpoint_defaults": {"public_hostname": self.lab.gateway_address(), "groups_from": "subject.OU"},
         }
         self._actions = load_actions()
-        self._exported: dict[str, Path] = {}
 
     def open_store(self) -> Store:
         """The store, as the configuration has it; to be closed."""
@@ -129,13 +128,17 @@ class ManagedSite(Site):
         assert found is not None
         return found
 
-    def connect(self, endpoint_id: str, name: str) -> OpenVpnClient:
-        """A stock client that has just been started, with the exported profile and a certificate of its own."""
-        key = f"{endpoint_id}-{name}"
-        if key not in self._exported:
+    def exported(self, endpoint_id: str, name: str) -> Path:
+        """The profile that the API exports, with a certificate of somebody's own, in a file."""
+        path = self.directory / f"{endpoint_id}-{name}.ovpn"
+        if not path.exists():
             profile = self.call("ExportClientVpnClientConfiguration", ClientVpnEndpointId=endpoint_id)
-            own = [(self.pki / f"{name}.{kind}").read_text() for kind in ("crt", "key")]
-            path = self._exported[key] = self.directory / f"{key}.ovpn"
-            path.write_text(f"{profile['ClientConfiguration']}\n<cert>\n{own[0]}</cert>\n<key>\n{own[1]}</key>\n")
-            path.chmod(0o600)
-        return OpenVpnClient(self.lab.client, self._exported[key], log=self.lab.log(f"client-{name}"))
+            certificate, key = ((self.pki / f"{name}.{kind}").read_text() for kind in ("crt", "key"))
+            own = f"<cert>\n{certificate}</cert>\n<key>\n{key}</key>\n"
+            path.touch(mode=0o600)
+            path.write_text(f"{profile['ClientConfiguration']}\n{own}")
+        return path
+
+    def connect(self, endpoint_id: str, name: str) -> OpenVpnClient:
+        """A stock client that has just been started."""
+        return OpenVpnClient(self.lab.client, self.exported(endpoint_id, name), log=self.lab.log(f"client-{name}"))
