@@ -180,6 +180,7 @@ class AwayStore(Store):
         self.transactions = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.left = threading.Event()
 
     @contextmanager
     def write(self, *, affects_gateways: bool = True) -> Iterator[Connection]:
@@ -189,6 +190,7 @@ class AwayStore(Store):
         self.transactions += 1
         with super().write(affects_gateways=affects_gateways) as transaction:
             yield transaction
+        self.left.set()
         if self.forgets_to_answer:
             raise StoreUnavailableError("the database is gone: in the middle of COMMIT")
 
@@ -247,8 +249,9 @@ async def test_a_store_that_hangs_holds_up_nobody(away: AwayStore) -> None:
         gateway.mirror.note(established())
         await gateway.mirror.finish(0.01)
         assert gateway.mirror.status().waiting == 2
-        away.gate.set()
         nursery.cancel_scope.cancel()
+    away.gate.set()
+    await trio.to_thread.run_sync(away.left.wait)
 
 
 @pytest.mark.postgresql
