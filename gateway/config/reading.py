@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettings
     from policy import GatewaySpec, HostFacts
 
-__all__ = ["check_config", "judge_networks", "judge_spec", "load_config"]
+__all__ = ["check_config", "judge_networks", "judge_spec", "load_config", "read_toml"]
 
 MAX_CONFIG_SIZE = 4 * 1024 * 1024
 """Tens of thousands of rules; more than this is some other file."""
@@ -41,7 +41,7 @@ def load_config(path: Path, *, now: Callable[[], datetime] = lambda: datetime.no
 
     Paths in the file are relative to it. What the spec means is not judged: see `policy.validate`.
     """
-    raw = _read_toml(path)
+    raw = read_toml(path)
     surroundings = Surroundings(path.absolute().parent, now())
     try:
         file = ConfigFile.model_validate(raw, context=surroundings)
@@ -94,7 +94,7 @@ def _load_without_files(path: Path, now: datetime) -> Config | None:
     """The configuration as it would be if every file were right; None where the shape is already wrong."""
     surroundings = Surroundings(path.absolute().parent, now, read_files=False)
     try:
-        return _build(ConfigFile.model_validate(_read_toml(path), context=surroundings), path, surroundings)
+        return _build(ConfigFile.model_validate(read_toml(path), context=surroundings), path, surroundings)
     except (ConfigError, ValidationError):
         return None
 
@@ -118,7 +118,8 @@ def _build(file: ConfigFile, path: Path, surroundings: Surroundings) -> Config:
     )
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file's TOML. Raises `ConfigError`."""
     try:
         octets = read_file(path, limit=MAX_CONFIG_SIZE)
     except WrongValue as wrong:
