@@ -5,22 +5,22 @@ What is possible `policy` says, the same for the API as for a configuration file
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
 from gateway.actions.call import ActionError, Call
+from gateway.actions.endpoint_spec import endpoint_spec
 from gateway.actions.objects import is_visible
 from gateway.store.schema import endpoint, network, route
 from policy import (
     LOCAL,
-    CertificateAuthentication,
     ControlChannel,
     ControlChannelProtection,
-    EndpointSpec,
-    ServerCertificate,
     Severity,
+    destination_obstacles,
     is_overlap,
     validate_endpoint,
 )
@@ -30,19 +30,29 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from policy import Problem
+    from policy import EndpointSpec, Problem
 
 __all__ = ["check_possible"]
 
 _MEMBERS: Final = {
     "client_cidr_block": "ClientCidrBlock",
+    "transport_protocol": "TransportProtocol",
     "vpn_port": "VpnPort",
     "dns_servers": "DnsServers",
     "session_timeout_hours": "SessionTimeoutHours",
 }
-"""What `policy` looks at here, and what the API calls it."""
-_SHARED: Final = frozenset({"client_cidr_block", "vpn_port"})
-"""What two endpoints cannot both have."""
+"""What `policy` looks at here, and what the API calls it; for the rest it has no word."""
+_COLUMNS: Final = {
+    "client_cidr_block": frozenset({"client_cidr_block"}),
+    "transport_protocol": frozenset({"transport_protocols"}),
+    "vpn_port": frozenset({"vpn_port", "transport_protocols", "settings"}),
+    "dns_servers": frozenset({"dns_servers"}),
+    "session_timeout_hours": frozenset({"session_timeout_hours"}),
+}
+"""Which columns can be at fault for a key; for the rest it is `settings`."""
+_SETTINGS: Final = frozenset({"settings"})
+_SHARED: Final = _COLUMNS["client_cidr_block"] | _COLUMNS["vpn_port"]
+"""What two endpoints cannot both have depends on these."""
 
 
 def check_possible(call: Call, endpoint_id: str, values: Mapping[str, Any], changed: Collection[str]) -> None:
@@ -56,15 +66,17 @@ def check_possible(call: Call, endpoint_id: str, values: Mapping[str, Any], chan
     sentences = [*_sentences(validate_endpoint(spec, others), changed)]
     if "client_cidr_block" in changed:
         sentences += _among_networks(call, spec.client_cidr_block)
+        sentences += _local_routes(call, endpoint_id, spec.client_cidr_block)
     if sentences:
         raise ActionError("InvalidParameterValue", " ".join(sentences))
 
 
 def _sentences(problems: Iterable[Problem], changed: Collection[str]) -> Iterator[str]:
     for problem in problems:
-        key = problem.key_path.removeprefix("endpoint.").partition("[")[0]
-        if problem.severity is Severity.ERROR and key in changed:
-            yield f"{_MEMBERS[key]}: {problem.text}"
+        path = problem.key_path.removeprefix("endpoint.")
+        key = path.partition("[")[0]
+        if problem.severity is Severity.ERROR and _COLUMNS.get(key, _SETTINGS).intersection(changed):
+            yield f"{_MEMBERS.get(key, path)}: {problem.text}"
 
 
 def _others(call: Call, endpoint_id: str) -> Sequence[EndpointSpec]:
@@ -80,19 +92,9 @@ def _label(call: Call, other: Row[Any]) -> str:
 
 
 def _spec(name: str, values: Mapping[str, Any], call: Call) -> EndpointSpec:
-    """As much of a spec as can contradict something."""
-    return EndpointSpec(
-        name=name,
-        client_cidr_block=IPv4Network(values["client_cidr_block"]),
-        server_certificate=ServerCertificate(b"", b""),
-        authentication=CertificateAuthentication(b""),
-        control_channel=ControlChannel((ControlChannelProtection.NONE,)),
-        listen=ip_address(values["settings"].get("listen") or call.settings.endpoint_listen),
-        transport_protocol=tuple(values["transport_protocols"]),
-        vpn_port=values["vpn_port"],
-        dns_servers=tuple(map(IPv4Address, values["dns_servers"])),
-        session_timeout_hours=values["session_timeout_hours"],
-    )
+    """As much of a spec as can contradict something: keys of the control channel are made by Portway."""
+    spec = endpoint_spec(name, values, call.settings)
+    return replace(spec, control_channel=ControlChannel((ControlChannelProtection.NONE,)))
 
 
 def _among_networks(call: Call, client_range: IPv4Network) -> Iterator[str]:
@@ -115,3 +117,15 @@ def _among_networks(call: Call, client_range: IPv4Network) -> Iterator[str]:
                 f"ClientCidrBlock: {client_range} overlaps {destination}, where a route leads to a target network. "
                 "Choose a range that routes do not use."
             )
+
+
+def _local_routes(call: Call, endpoint_id: str, client_range: IPv4Network) -> Iterator[str]:
+    """Routes from client to client that the endpoint would have outside of its range."""
+    destinations = call.connection.scalars(
+        select(route.c.destination_cidr)
+        .where(route.c.endpoint_id == endpoint_id, route.c.subnet_id == LOCAL, route.c.status_code != "deleting")
+        .order_by(route.c.destination_cidr)
+    )
+    for destination in destinations:
+        for obstacle in destination_obstacles(IPv4Network(destination), LOCAL, client_range):
+            yield f"ClientCidrBlock: {obstacle}"

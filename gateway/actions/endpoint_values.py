@@ -16,7 +16,7 @@ from gateway.actions.objects import canonical_cidr, description_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["CERTIFICATE_AUTHENTICATION", "read_changes", "read_new"]
+__all__ = ["CERTIFICATE_AUTHENTICATION", "read_changes", "read_given", "read_new"]
 
 CERTIFICATE_AUTHENTICATION: Final = "certificate-authentication"
 
@@ -47,7 +47,12 @@ def read_new(call: Call) -> dict[str, Any]:
     """The columns of a new endpoint, but for VPC and security groups. Raises `ActionError` for what cannot be."""
     if not call.parameters.get("ClientCidrBlock"):
         raise ActionError("MissingParameter", "ClientCidrBlock is missing: the range of the clients' addresses.")
-    return {**_DEFAULTS, **_read(call, _OF_NEW)}
+    return {**_DEFAULTS, **read_given(call)}
+
+
+def read_given(call: Call) -> dict[str, Any]:
+    """The columns that members of a creation name, whichever there are. Raises `ActionError`."""
+    return _read(call, _OF_NEW)
 
 
 def read_changes(call: Call) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-__all__ = ["check_groups", "read_vpc", "regroup_associations"]
+__all__ = ["check_groups", "put_groups", "read_vpc", "regroup_associations"]
 
 
 def read_vpc(call: Call, row: Row[Any] | None = None) -> dict[str, Any]:
@@ -68,14 +68,19 @@ def check_groups(call: Call, vpc_id: str, group_ids: Sequence[str]) -> None:
 
 def regroup_associations(call: Call, endpoint_id: str, group_ids: Sequence[str]) -> None:
     """As with AWS, the groups of an endpoint are those of all its target networks."""
-    table = association_security_group
     alive = call.connection.scalars(
         select(association.c.id).where(association.c.endpoint_id == endpoint_id, association.c.ended_at.is_(None))
     ).all()
-    call.connection.execute(delete(table).where(table.c.association_id.in_(alive)))
+    put_groups(call, alive, group_ids)
+
+
+def put_groups(call: Call, association_ids: Sequence[str], group_ids: Sequence[str]) -> None:
+    """Give target networks these groups in the place of those that they have."""
+    table = association_security_group
+    call.connection.execute(delete(table).where(table.c.association_id.in_(association_ids)))
     rows = [
         {"association_id": association_id, "group_id": group_id, "position": position}
-        for association_id in alive
+        for association_id in association_ids
         for position, group_id in enumerate(group_ids)
     ]
     if rows:

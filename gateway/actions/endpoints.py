@@ -22,11 +22,20 @@ from gateway.actions.tagging import forget_tags, put_tags, specified_tags, tags_
 from gateway.store.schema import association, endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Row
 
-__all__ = ["create_endpoint", "delete_endpoint", "describe_endpoints", "modify_endpoint"]
+__all__ = [
+    "RESOURCE_TYPE",
+    "add_endpoint",
+    "begin_deletion",
+    "change_endpoint",
+    "create_endpoint",
+    "delete_endpoint",
+    "describe_endpoints",
+    "modify_endpoint",
+]
 
 RESOURCE_TYPE = "client-vpn-endpoint"
 """What tags call an endpoint."""
@@ -38,9 +47,13 @@ def create_endpoint(call: Call) -> dict[str, Any]:
 
     Raises `ClientVpnEndpointLimitExceeded`, and what `endpoint_values`, `endpoint_vpc` and `endpoint_conflicts` raise.
     """
+    return add_endpoint(call, {**read_new(call), **read_vpc(call), "settings": {}})
+
+
+def add_endpoint(call: Call, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make an endpoint with these columns, and the tags that the call has. Raises what `create_endpoint` raises."""
     _check_quota(call)
     endpoint_id = new_id("cvpn-endpoint")
-    values = {**read_new(call), **read_vpc(call), "settings": {}}
     tags = specified_tags(call, RESOURCE_TYPE)
     check_possible(call, endpoint_id, values, values.keys())
     call.connection.execute(
@@ -64,8 +77,12 @@ def create_endpoint(call: Call) -> dict[str, Any]:
 def modify_endpoint(call: Call) -> dict[str, Any]:
     """Change what is named, and leave the rest. Raises what `endpoint_values` and its neighbours raise."""
     row = find_endpoint(call, call.parameters["ClientVpnEndpointId"], for_change=True)
+    return change_endpoint(call, row, {**read_changes(call), **read_vpc(call, row)})
+
+
+def change_endpoint(call: Call, row: Row[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an endpoint other columns. Raises `InvalidParameterValue` where it cannot be with them."""
     (call.before,) = endpoint_shapes(call, [row])
-    named = {**read_changes(call), **read_vpc(call, row)}
     changed = {column: value for column, value in named.items() if getattr(row, column) != value}
     check_possible(call, row.id, {**row._asdict(), **changed}, changed)
     regroups = "default_security_group_ids" in named
@@ -82,8 +99,13 @@ def modify_endpoint(call: Call) -> dict[str, Any]:
 def delete_endpoint(call: Call) -> dict[str, Any]:
     """Begin to delete an endpoint; doing so again changes nothing. Raises `DependencyViolation`."""
     row = find_endpoint(call, call.parameters["ClientVpnEndpointId"], for_deletion=True)
-    (call.before,) = endpoint_shapes(call, [row])
     _check_unassociated(call, row)
+    return begin_deletion(call, row)
+
+
+def begin_deletion(call: Call, row: Row[Any]) -> dict[str, Any]:
+    """Begin to delete an endpoint, whose target networks go with it."""
+    (call.before,) = endpoint_shapes(call, [row])
     call.affects_gateways = row.status_code != "deleting"
     call.connection.execute(
         update(endpoint).where(endpoint.c.id == row.id).values(status_code="deleting", status_message="")

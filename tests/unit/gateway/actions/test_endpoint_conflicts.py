@@ -151,6 +151,7 @@ def test_a_range_is_refused_exactly_where_it_overlaps_another(store: Store, cidr
         "vpn_port": 443,
         "transport_protocols": ["udp"],
         "dns_servers": [],
+        "split_tunnel": False,
         "session_timeout_hours": 24.0,
         "settings": {},
     }
