@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -23,6 +24,9 @@ WARN_CERTIFICATE = timedelta(days=30)
 """Time enough to have a certificate issued, and to hand out profiles where the authority changes."""
 WARN_CRL = timedelta(days=3)
 """Lists are short-lived by design and renewed by themselves; this late, somebody forgot."""
+
+REMEMBERED = 16
+"""Files whose ends are known without reading them again: a list may have megabytes, and metrics are asked for often."""
 
 _CRL_END = b"-----END X509 CRL-----"
 
@@ -73,18 +77,27 @@ def expiries(spec: EndpointSpec) -> tuple[Expiry, ...]:
 
 
 def _expiries(spec: EndpointSpec) -> Iterator[Expiry]:
-    chain = x509.load_pem_x509_certificates(spec.server_certificate.certificate_chain)
-    for certificate in chain:
-        yield _of_certificate(spec.name, ExpiryKind.SERVER_CERTIFICATE, certificate)
-    for authority in x509.load_pem_x509_certificates(spec.authentication.client_root_certificate_chain):
-        yield _of_certificate(spec.name, ExpiryKind.CLIENT_ROOT_CERTIFICATE, authority)
-    for block in (spec.authentication.certificate_revocation_list or b"").split(_CRL_END)[:-1]:
-        crl = x509.load_pem_x509_crl(block[block.index(b"-----BEGIN") :] + _CRL_END)
-        if crl.next_update_utc is not None:
-            name = f"{ExpiryKind.REVOCATION_LIST.value} ({crl.issuer.rfc4514_string()})"
-            yield Expiry(spec.name, ExpiryKind.REVOCATION_LIST, name, crl.next_update_utc.astimezone(UTC), WARN_CRL)
+    for kind, pem in (
+        (ExpiryKind.SERVER_CERTIFICATE, spec.server_certificate.certificate_chain),
+        (ExpiryKind.CLIENT_ROOT_CERTIFICATE, spec.authentication.client_root_certificate_chain),
+    ):
+        for subject, ends in _certificates(pem):
+            yield Expiry(spec.name, kind, f"{kind.value} ({subject})", ends, WARN_CERTIFICATE)
+    for issuer, ends in _lists(spec.authentication.certificate_revocation_list or b""):
+        what = f"{ExpiryKind.REVOCATION_LIST.value} ({issuer})"
+        yield Expiry(spec.name, ExpiryKind.REVOCATION_LIST, what, ends, WARN_CRL)
 
 
-def _of_certificate(endpoint: str, kind: ExpiryKind, certificate: x509.Certificate) -> Expiry:
-    what = f"{kind.value} ({certificate.subject.rfc4514_string()})"
-    return Expiry(endpoint, kind, what, certificate.not_valid_after_utc.astimezone(UTC), WARN_CERTIFICATE)
+@lru_cache(maxsize=REMEMBERED)
+def _certificates(pem: bytes) -> tuple[tuple[str, datetime], ...]:
+    certificates = x509.load_pem_x509_certificates(pem)
+    return tuple((one.subject.rfc4514_string(), one.not_valid_after_utc.astimezone(UTC)) for one in certificates)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _lists(pem: bytes) -> tuple[tuple[str, datetime], ...]:
+    blocks = (block[block.index(b"-----BEGIN") :] + _CRL_END for block in pem.split(_CRL_END)[:-1])
+    lists = (x509.load_pem_x509_crl(block) for block in blocks)
+    return tuple(
+        (one.issuer.rfc4514_string(), one.next_update_utc.astimezone(UTC)) for one in lists if one.next_update_utc
+    )
