@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
     from policy.spec import SecurityGroupRule, TargetNetwork
 
-__all__ = ["check_security_groups"]
+__all__ = ["MAX_GROUP_RULES", "check_security_groups"]
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 _LARGEST_PORT = 65_535
 _LARGEST_ICMP = 255
+
+MAX_GROUP_RULES = 10_000
+"""Of one target network, more than thirty times AWS's quota; the kernel takes them in under a second."""
 
 
 def check_security_groups(path: str, target: TargetNetwork) -> Iterator[Problem]:
@@ -29,6 +32,10 @@ def check_security_groups(path: str, target: TargetNetwork) -> Iterator[Problem]
             path,
             f'No security group lets anything pass to "{target.name}", so nobody gets there. Add an egress rule.',
         )
+    count = sum(len(group.egress) + len(group.ingress) for group in target.security_groups)
+    if count > MAX_GROUP_RULES:
+        yield error(path, f"{count} rules of security groups are too many; the limit is {MAX_GROUP_RULES}.")
+        return
     for index, group in enumerate(target.security_groups):
         for direction, rules in (("egress", group.egress), ("ingress", group.ingress)):
             for position, rule in enumerate(rules):

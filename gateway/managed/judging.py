@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_and_judge", "with_former_settings"]
 
-_PART = re.compile(r"endpoint\.(target_network|route)\[(\d+)\]")
+_PART = re.compile(r"endpoint\.(target_network|route)\[(\d+)\](\.security_groups)?")
 
 
 def build_and_judge(
@@ -74,16 +74,20 @@ def _faulty_parts(
         if found:
             parts: tuple[Part, ...] = spec.target_networks if found[1] == "target_network" else spec.routes
             part = parts[int(found[2])]
-            if running is None or not _runs_already(part, spec, running):
+            if found[3] or running is None or not _runs_already(part, spec, running):
                 yield part, problem.text
 
 
 def _runs_already(part: Part, spec: EndpointSpec, running: EndpointSpec) -> bool:
-    """Whether a part is as it was; a route is, where its target network is, too."""
+    """Whether a part is as it was; a route is, where its target network is, too. Groups are judged by themselves."""
     if not isinstance(part, Route):
-        return part in running.target_networks
+        return _without_groups(part) in map(_without_groups, running.target_networks)
     targets = [target for target in spec.target_networks if target.name == part.target]
-    return part in running.routes and all(target in running.target_networks for target in targets)
+    return part in running.routes and all(_runs_already(target, spec, running) for target in targets)
+
+
+def _without_groups(target: TargetNetwork) -> TargetNetwork:
+    return replace(target, security_groups=None)
 
 
 def _rows(part: Part, endpoint: ManagedEndpoint) -> Iterator[Object]:

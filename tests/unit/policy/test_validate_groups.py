@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from policy.problems import Problem, Severity
-from policy.validate_groups import check_security_groups
+from policy.validate_groups import MAX_GROUP_RULES, check_security_groups
 from tests.unit.policy.specs import OFFICE, allow, group
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ def test_groups_that_let_nobody_in_are_a_warning(groups: tuple[SecurityGroup, ..
     (found,) = problems(*groups)
     assert found.severity is Severity.WARNING
     assert "nobody gets there" in found.text
+
+
+def test_more_rules_than_a_host_can_take_are_one_error() -> None:
+    assert problems(group(*[allow("tcp")] * (MAX_GROUP_RULES - 1), ingress=(allow(),))) == []
+    (found,) = problems(group(*[allow("gre")] * MAX_GROUP_RULES), group(ingress=(allow("gre"),)))
+    assert (found.key_path, found.severity) == ("groups", Severity.ERROR)
+    assert "too many" in found.text
 
 
 def test_a_network_that_is_not_filtered_has_no_problem() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.store import schema
+from policy import HostFacts
 from tests.unit.gateway.managed.world import LAB, LAB_ID, OFFICE, ManagedWorld, managed_world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from gateway.store import Store
     from policy import TargetNetwork
@@ -85,3 +89,45 @@ async def test_a_group_in_a_rule_stands_for_its_members(tmp_path: Path, store: S
         await world.round()
         (target,) = world.spec(behind_nat).target_networks
         assert others(target, group_id) == ["10.20.0.1/32", "10.91.0.0/22"]
+
+
+async def no_interfaces() -> HostFacts:
+    return HostFacts(())
+
+
+async def test_a_rule_comes_and_goes_while_an_interface_is_away(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        association_id = world.associate(endpoint_id)
+        group_id = make_group(world, "web")
+        apply(world, endpoint_id, group_id)
+        await world.round()
+        monkeypatch.setattr(world.fleet.host, "facts", no_interfaces)
+        world.call("AuthorizeSecurityGroupEgress", GroupId=group_id, IpPermissions=[HTTPS])
+        await world.round()
+        (target,) = world.spec(endpoint_id).target_networks
+        assert others(target, group_id) == ["10.20.0.0/24"]
+        assert world.statuses(schema.association) == {association_id: ("associated", "")}
+
+
+async def test_groups_that_a_host_cannot_take_fail_their_association_and_nothing_passes(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("policy.validate_groups.MAX_GROUP_RULES", 1)
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        association_id = world.associate(endpoint_id)
+        await world.round()
+        group_id = make_group(world, "web")
+        ping = {"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "IpRanges": [{"CidrIp": "10.20.0.0/24"}]}
+        world.call("AuthorizeSecurityGroupEgress", GroupId=group_id, IpPermissions=[HTTPS, ping])
+        apply(world, endpoint_id, group_id)
+        await world.round()
+        status, message = world.statuses(schema.association)[association_id]
+        assert (status, message) == ("association-failed", "2 rules of security groups are too many; the limit is 1.")
+        assert world.fleet.running == []
+        world.call("RevokeSecurityGroupEgress", GroupId=group_id, IpPermissions=[ping])
+        await world.round()
+        assert world.statuses(schema.association)[association_id] == ("associated", "")
