@@ -66,33 +66,28 @@ class HttpServer:
         self._context = WorkerContext(None)
 
     async def run(self, listening: list[socket.socket], limit: int, tls: ssl.SSLContext | None = None) -> None:
-        """Serve until cancelled; requests in progress then have a moment to end. Closes the sockets."""
+        """Serve until `stop`; requests in progress then have a moment to end. Closes the sockets."""
         slots = trio.CapacityLimiter(limit)
         async with trio.open_nursery() as connections:
-            try:
-                async with trio.open_nursery() as accepting:
-                    for one in listening:
-                        accepting.start_soon(self._accept, one, slots, tls, connections)
-            finally:
+            async with trio.open_nursery() as accepting:
                 for one in listening:
-                    one.close()
-                connections.cancel_scope.shield = True
-                connections.cancel_scope.deadline = trio.current_time() + GRACE_S
-                with trio.CancelScope(shield=True):
-                    await self._context.terminated.set()
+                    accepting.start_soon(self._accept, one, slots, tls, connections)
+                await self._context.terminated.wait()
+                accepting.cancel_scope.cancel()
+            connections.cancel_scope.deadline = trio.current_time() + GRACE_S
+
+    async def stop(self) -> None:
+        """Let all that `run` end. Connections that are idle end at once."""
+        await self._context.terminated.set()
 
     async def _accept(
         self, listening: socket.socket, slots: trio.CapacityLimiter, tls: ssl.SSLContext | None, nursery: trio.Nursery
     ) -> None:
-        acceptor = trio.socket.from_stdlib_socket(listening)
-        while True:
-            await slots.acquire_on_behalf_of(token := object())
-            try:
+        with trio.socket.from_stdlib_socket(listening) as acceptor:
+            while True:
+                await slots.acquire_on_behalf_of(token := object())
                 connection = await _next_connection(acceptor)
-            except trio.Cancelled:
-                slots.release_on_behalf_of(token)
-                raise
-            nursery.start_soon(self._serve, connection, tls, slots, token)
+                nursery.start_soon(self._serve, connection, tls, slots, token)
 
     async def _serve(
         self, connection: trio.socket.SocketType, tls: ssl.SSLContext | None, slots: trio.CapacityLimiter, token: object

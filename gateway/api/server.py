@@ -84,14 +84,16 @@ class _Server:
             sockets.callback(api.socket.unlink, missing_ok=True)
             server = HttpServer(build_app(Api(self._callers, self._dispatcher), self._health.routes()))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(server.run, addresses, CONNECTIONS, self._tls)
-                nursery.start_soon(server.run, [unix], SOCKET_CONNECTIONS)
                 nursery.start_soon(self._keep_house)
                 nursery.start_soon(self._feed_watchdog)
-                self._service.ready(self._summary())
-                logger.info("API ready", listen=list(api.listen), socket=str(api.socket))
-                await self._listen_to_signals()
-                self._service.stopping()
+                async with trio.open_nursery() as serving:
+                    serving.start_soon(server.run, addresses, CONNECTIONS, self._tls)
+                    serving.start_soon(server.run, [unix], SOCKET_CONNECTIONS)
+                    self._service.ready(self._summary())
+                    logger.info("API ready", listen=list(api.listen), socket=str(api.socket))
+                    await self._listen_to_signals()
+                    self._service.stopping()
+                    await server.stop()
                 nursery.cancel_scope.cancel()
         await trio.to_thread.run_sync(self._callers.write_uses)
 

@@ -64,8 +64,12 @@ class ApiSite:
 
     def __exit__(self, *_: object) -> None:
         self._boto_clients.close()
-        trio.from_thread.run_sync(self._ended.set, trio_token=self._token)
+        self.end()
         self._thread.join()
+
+    def end(self) -> None:
+        """Have the server end; it has when the context is left."""
+        trio.from_thread.run_sync(self._ended.set, trio_token=self._token)
 
     def client(self, service: str = "ec2", role: Role = Role.ADMIN, *endpoint_ids: str) -> Any:
         """boto3's client with a key of its own."""
@@ -97,4 +101,4 @@ class ApiSite:
             nursery.start_soon(server.run, [self._unix], ENOUGH_CONNECTIONS)
             self._is_up.set()
             await self._ended.wait()
-            nursery.cancel_scope.cancel()
+            await server.stop()

@@ -290,6 +290,24 @@ def test_long_bodies_wait_for_each_other_and_short_ones_do_not(site: ApiSite, mo
             head.close()
 
 
+def test_a_call_in_progress_is_answered_although_the_server_ends(store: Store, tmp_path: Path) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def run(_: Call) -> dict[str, Any]:
+        begun.set()
+        may_end.wait(30)
+        return {"Vpcs": []}
+
+    describe = Action("DescribeVpcs", run, changes=False, role=Role.READ_ONLY)
+    with ThreadPoolExecutor(1) as pool:
+        with ApiSite(store, tmp_path, {"DescribeVpcs": describe}) as site:
+            answer = pool.submit(ask_socket, site, b"Action=DescribeVpcs")
+            begun.wait(30)
+            site.end()
+            may_end.set()
+        assert answer.result()[0] == 200
+
+
 # Faults
 
 
