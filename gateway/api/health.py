@@ -11,7 +11,7 @@ They need no access key, and tell strangers little: whoever does not come from t
 from __future__ import annotations
 
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -128,6 +128,8 @@ class HealthPages:
         if request.client is None:
             return False
         address = ip_address(request.client.host)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
         return address.is_loopback or any(address in network for network in self.trusted)
 
 

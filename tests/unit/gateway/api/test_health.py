@@ -113,7 +113,9 @@ async def test_without_its_store_the_api_is_not_ready(watched: Watched, monkeypa
     assert (page.status_code, page.json()["conditions"][0]["code"]) == (503, "store-away")
 
 
-@pytest.mark.parametrize("source", ["127.0.0.1", "::1", PROMETHEUS, "socket"])
+@pytest.mark.parametrize(
+    "source", ["127.0.0.1", "::1", PROMETHEUS, f"::ffff:{PROMETHEUS}", "::ffff:127.0.0.1", "socket"]
+)
 async def test_metrics_are_there_for_whom_they_are_for(watched: Watched, source: str) -> None:
     page = await watched.get("/metrics", source)
     assert page.status_code == 200
@@ -127,9 +129,10 @@ async def test_openmetrics_for_who_asks_for_it(watched: Watched) -> None:
     assert page.text.endswith("# EOF\n")
 
 
-async def test_strangers_learn_whether_it_is_well_and_no_more(watched: Watched) -> None:
+@pytest.mark.parametrize("source", [STRANGER, f"::ffff:{STRANGER}", "2001:db8::7"])
+async def test_strangers_learn_whether_it_is_well_and_no_more(watched: Watched, source: str) -> None:
     watched.answer = metrics_document(health=[ERROR])
-    assert (await watched.get("/metrics", STRANGER)).status_code == 403
+    assert (await watched.get("/metrics", source)).status_code == 403
     for path in ("/healthz", "/readyz"):
-        page = await watched.get(path, STRANGER)
+        page = await watched.get(path, source)
         assert (page.status_code, page.json()) == (503, {"status": "failing"})
