@@ -202,7 +202,7 @@ class _Daemon:
             logger.exception("the configuration could not be reloaded")
 
     async def _watch_host(self) -> None:
-        await self._host.watch(self._note_host_problems)
+        await self._host.watch(self._note_host_problems, self._managed.note_host_change)
 
     def _note_host_problems(self, problems: tuple[HostProblem, ...]) -> None:
         self._host_problems = problems

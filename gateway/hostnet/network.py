@@ -71,10 +71,11 @@ class HostNetwork:
         """Put right what another hand has changed; returns what is wrong now, for all endpoints."""
         return await self._in_thread(self._reconcile)
 
-    async def watch(self, report: Callable[[tuple[HostProblem, ...]], None]) -> None:
+    async def watch(self, report: Callable[[tuple[HostProblem, ...]], None], notice: Callable[[], None]) -> None:
         """Reconcile whenever the kernel tells of a change, and every ten seconds, until cancelled.
 
-        `report` is called with all problems there are, each time that they are others than before.
+        `report` is called with all problems there are, each time that they are others than before, and `notice`
+        after every change that the kernel told of.
         """
         known: tuple[HostProblem, ...] = ()
         with ChangeMonitor() as monitor:
@@ -84,9 +85,11 @@ class HostNetwork:
                 if problems != known:
                     report(problems)
                     known = problems
-                with trio.move_on_after(ROUND_S):
+                with trio.move_on_after(ROUND_S) as waiting:
                     await monitor.wait()
                 await trio.sleep(SETTLE_S)
+                if not waiting.cancelled_caught:
+                    notice()
 
     async def close(self) -> None:
         """Leave the host as it was found."""

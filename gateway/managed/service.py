@@ -89,6 +89,11 @@ class ManagedService:
         self._host_problems = problems
         self.look_again()
 
+    def note_host_change(self) -> None:
+        """The host has other interfaces, addresses or routes: what has failed may be possible now."""
+        if any(map(_sentences, self._outcomes.values())):
+            self.look_again()
+
     async def finish(self, timeout_s: float) -> None:
         """Write what is left, once all sessions have ended and before `run` is cancelled."""
         if self._mirror is not None:

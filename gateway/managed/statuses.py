@@ -112,11 +112,17 @@ def _end(endpoint: ManagedEndpoint, now: float) -> Change:
     its = {"endpoint_id": endpoint.row.id}
     gone = tuple(Change(table, its, None) for table in (schema.route, schema.authorization_rule, schema.crl))
     associations = tuple(
-        Change(schema.association, {"id": association.id, "ended_at": None}, _ended("disassociated", now))
-        for association in endpoint.associations
+        _end_association({"id": association.id, "ended_at": None}, now) for association in endpoint.associations
     )
     row = {"id": endpoint.row.id, "status_code": "deleting"}
     return Change(schema.endpoint, row, _ended("deleted", now), (*associations, *gone))
+
+
+def _end_association(row: Mapping[str, Any], now: float) -> Change:
+    """An association is gone, with its routes, and with its hold on security groups."""
+    its = {"association_id": row["id"]}
+    gone = tuple(Change(table, its, None) for table in (schema.route, schema.association_security_group))
+    return Change(schema.association, row, _ended("disassociated", now), gone)
 
 
 def _ended(code: str, now: float) -> dict[str, Any]:
@@ -166,8 +172,7 @@ class _Judge:
             if status != (association.status_code, association.status_message):
                 yield Change(schema.association, row, _status(*status))
         elif association.subnet_id not in self._targets:
-            routes = Change(schema.route, {"association_id": association.id}, None)
-            yield Change(schema.association, row, _ended("disassociated", self._now), (routes,))
+            yield _end_association(row, self._now)
 
     def _association_problem(self, association: AssociationRow) -> str:
         if association.subnet_id not in self._targets:

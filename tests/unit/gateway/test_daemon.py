@@ -38,7 +38,8 @@ class RecordingHost(FakeHost):
     async def close(self) -> None:
         self.book.append("host close")
 
-    async def watch(self, report: Callable[[tuple[HostProblem, ...]], None]) -> None:
+    async def watch(self, report: Callable[[tuple[HostProblem, ...]], None], notice: Callable[[], None]) -> None:
+        notice()
         report((HostProblem("main", "office", "eth1 is not there"),))
         await trio.sleep_forever()
 

@@ -34,6 +34,7 @@ class Agent:
         self._network = HostNetwork("unopened")
         self._tuns: dict[Device, pytun.TunTapDevice] = {}
         self._reports: list[tuple[HostProblem, ...]] = []
+        self._noticed = 0
 
     async def open(self, daemon_id: str) -> None:
         self._network = HostNetwork(daemon_id)
@@ -61,7 +62,14 @@ class Agent:
         return await self._network.reconcile()
 
     async def watch(self) -> None:
-        self._nursery.start_soon(self._network.watch, self._reports.append)
+        self._nursery.start_soon(self._network.watch, self._reports.append, self._notice)
+
+    def _notice(self) -> None:
+        self._noticed += 1
+
+    async def noticed(self) -> int:
+        """How many changes of the host the watch has told of so far."""
+        return self._noticed
 
     async def reports(self) -> list[tuple[HostProblem, ...]]:
         """What the watch has reported so far."""

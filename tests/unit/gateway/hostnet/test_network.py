@@ -215,6 +215,15 @@ def test_the_watch_reports_problems_when_they_come_and_when_they_go(hosts: Hosts
     assert nothing == ()
 
 
+def test_the_watch_tells_of_changes_that_are_no_problem_to_what_runs(hosts: Hosts) -> None:
+    daemon = hosts.started()
+    daemon.call("watch")
+    before = daemon.call("noticed")
+    hosts.gateway.ip("link add veth9 type veth peer name veth10")
+    eventually(lambda: daemon.call("noticed") > before, within_s=30, what="notice of the interface")
+    assert daemon.call("reports") == []
+
+
 def test_a_target_network_without_its_interface_comes_up_when_the_interface_does(hosts: Hosts) -> None:
     daemon = hosts.started()
     tun = daemon.call("make_tun")

@@ -98,6 +98,7 @@ async def test_without_its_last_target_network_an_endpoint_stops(tmp_path: Path,
         endpoint_id = world.create()
         first, second = world.associate(endpoint_id), world.associate(endpoint_id, LAB_ID)
         world.route(endpoint_id, "192.168.0.0/16")
+        hold_groups(store, first, second)
         await world.round()
         world.disassociate(endpoint_id, first)
         await world.round()
@@ -110,6 +111,20 @@ async def test_without_its_last_target_network_an_endpoint_stops(tmp_path: Path,
         assert world.rows(schema.route) == []
         assert world.statuses(schema.endpoint) == {endpoint_id: ("pending-associate", "")}
         assert all(row.ended_at for row in (*world.rows(schema.association), *world.rows(schema.usage)))
+        assert world.rows(schema.association_security_group) == []
+
+
+def hold_groups(store: Store, *association_ids: str) -> None:
+    with store.write() as connection:
+        table = schema.association_security_group
+        connection.execute(table.delete())
+        group = {"id": "sg-1", "vpc_id": "vpc-1", "name": "all", "description": "", "created_at": 1.0}
+        connection.execute(schema.security_group.insert().values(**group))
+        everything = {"is_egress": True, "protocol": "-1", "from_port": -1, "to_port": -1, "cidr": "0.0.0.0/0"}
+        rule = {"id": "sgr-1", "group_id": "sg-1", "created_at": 1.0}
+        connection.execute(schema.security_group_rule.insert().values(**everything, **rule))
+        for association_id in association_ids:
+            connection.execute(table.insert().values(association_id=association_id, group_id="sg-1", position=0))
 
 
 async def test_a_deleted_endpoint_leaves_a_row_and_nothing_else(tmp_path: Path, store: Store) -> None:

@@ -87,6 +87,22 @@ async def test_what_the_host_lacks_is_told_at_once(tmp_path: Path, store_site: S
         assert world.service.status()["endpoints"] == {endpoint_id: ["eth1 is down"]}
 
 
+async def test_what_has_failed_is_tried_again_when_the_host_changes(
+    tmp_path: Path, store_site: StoreSite, store: Store
+) -> None:
+    async with serving(tmp_path, store_site, store) as world:
+        world.fleet.taken_ports = {443}
+        endpoint_id = world.create()
+        association_id = world.associate(endpoint_id)
+        failed = {association_id: ("association-failed", "port 443 is taken")}
+        await world.until(lambda: world.statuses(schema.association) == failed, "the failure")
+        world.fleet.taken_ports = set()
+        world.service.note_host_change()
+        await world.until(
+            lambda: world.statuses(schema.association)[association_id][0] == "associated", "the second try"
+        )
+
+
 async def test_while_the_store_is_away_at_the_start_what_was_last_known_runs(
     tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
