@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.config.models import Gateway
+from gateway.config.models_service import OfferedNetwork
 from tests.documents import PARTS, ROOT, render
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def test_every_command_that_the_readme_names_exists() -> None:
 
 def test_the_readmes_toml_is_toml() -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    endpoint, gateway = (tomllib.loads(block) for block in blocks)
+    endpoint, network, gateway = (tomllib.loads(block) for block in blocks)
     assert endpoint["endpoint"][0]["route"]
+    assert OfferedNetwork.model_validate(network["network"][0])
     assert Gateway.model_validate(gateway["gateway"]) == Gateway()
