@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.model import ListShape, StructureShape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from botocore.model import OperationModel, Shape
 
@@ -28,6 +30,8 @@ XML = "text/xml;charset=UTF-8"
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIAL = re.compile("[^\t\n\x20-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What cannot stand in XML as it is: what it cannot carry, `&`, `<`, `>` and the carriage return."""
 # A parser takes a bare carriage return for the end of a line, and gives back another one.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
@@ -41,12 +45,10 @@ def build_reply(operation: OperationModel, reply: Mapping[str, Any], request_id:
 
     Raises `ReplyError` where the value does not fit the shape.
     """
+    pieces: list[str] = []
+    _writer_of(operation)(reply, pieces)
+    members = "".join(pieces)
     is_ec2 = operation.service_model.protocol == "ec2"
-    writer = _Writer("item" if is_ec2 else "member")
-    shape = operation.output_shape
-    if shape is None and reply:
-        raise ReplyError(f"{operation.name} replies nothing")
-    members = "".join(writer.members(reply, shape, operation.name)) if isinstance(shape, StructureShape) else ""
     if is_ec2:
         content = f"<requestId>{_escape(request_id)}</requestId>{members}"
     else:
@@ -70,35 +72,65 @@ def build_error(code: str, message: str, request_id: str, *, status: int, is_ec2
     return f"{_DECLARATION}{body}".encode()
 
 
-class _Writer:
-    """Writes values by shapes; `item_name` is what elements of lists are called where the model does not say."""
+# Shapes become functions once, since a page may have a thousand records of a dozen members.
 
-    def __init__(self, item_name: str) -> None:
-        self._item_name = item_name
-
-    def members(self, value: Mapping[str, Any], shape: StructureShape, name: str) -> Iterator[str]:
-        unknown = value.keys() - shape.members.keys()
-        if unknown:
-            raise ReplyError(f"{name} has no member {min(unknown)}")
-        for key, member in shape.members.items():
-            if value.get(key) is not None:
-                yield from self._element(str(member.serialization.get("name", key)), value[key], member)
-
-    def _element(self, tag: str, value: Any, shape: Shape) -> Iterator[str]:
-        yield f"<{tag}>"
-        if isinstance(shape, StructureShape):
-            yield from self.members(value, shape, tag)
-        elif isinstance(shape, ListShape):
-            item = str(shape.member.serialization.get("name", self._item_name))
-            for element in value:
-                yield from self._element(item, element, shape.member)
-        else:
-            yield _SCALARS[shape.type_name](value)
-        yield f"</{tag}>"
+_Write = Callable[[Any, list[str]], None]
+"""Appends the XML of a value to pieces."""
 
 
-def _escape(text: object) -> str:
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", str(text)).translate(_ESCAPES)
+@lru_cache(maxsize=256)
+def _writer_of(operation: OperationModel) -> _Write:
+    """What writes the members of an operation's reply; lists call their elements differently in the two protocols."""
+    item = "item" if operation.service_model.protocol == "ec2" else "member"
+    members = operation.output_shape.members if operation.output_shape is not None else {}
+    return _structure_writer(members, operation.name, item)
+
+
+def _writer(shape: Shape, name: str, item: str) -> _Write:
+    if isinstance(shape, StructureShape):
+        return _structure_writer(shape.members, name, item)
+    if isinstance(shape, ListShape):
+        return _list_writer(shape, name, item)
+    to_text = _SCALARS[shape.type_name]
+    return lambda value, pieces: pieces.append(to_text(value))
+
+
+def _structure_writer(members: Mapping[str, Shape], name: str, item: str) -> _Write:
+    known = members.keys()
+    tags = {key: str(member.serialization.get("name", key)) for key, member in members.items()}
+    plan = [(key, f"<{tags[key]}>", f"</{tags[key]}>", _writer(members[key], tags[key], item)) for key in members]
+
+    def write(value: Mapping[str, Any], pieces: list[str]) -> None:
+        if not value.keys() <= known:
+            raise ReplyError(f"{name} has no member {min(value.keys() - known)}")
+        for key, opening, closing, write_member in plan:
+            member = value.get(key)
+            if member is not None:
+                pieces.append(opening)
+                write_member(member, pieces)
+                pieces.append(closing)
+
+    return write
+
+
+def _list_writer(shape: ListShape, name: str, item: str) -> _Write:
+    tag = str(shape.member.serialization.get("name", item))
+    opening, closing, write_element = f"<{tag}>", f"</{tag}>", _writer(shape.member, name, item)
+
+    def write(value: Iterable[Any], pieces: list[str]) -> None:
+        for element in value:
+            pieces.append(opening)
+            write_element(element, pieces)
+            pieces.append(closing)
+
+    return write
+
+
+def _escape(value: object) -> str:
+    text = str(value)
+    if not _SPECIAL.search(text):
+        return text
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text).translate(_ESCAPES)
 
 
 def _boolean(value: Any) -> str:

@@ -27,7 +27,7 @@ THINGS: dict[str, Any] = {
         "Things": {"type": "structure", "members": {"Name": {"shape": "String"}}},
     },
 }
-STRING: dict[str, Any] = {"shapes": {"String": {"type": "string"}}}
+STRING: dict[str, Any] = {"shapes": {"String": {"type": "string"}, "Boolean": {"type": "boolean"}}}
 
 
 def test_there_are_three_services_by_their_versions() -> None:
