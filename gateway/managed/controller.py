@@ -47,7 +47,7 @@ class Controller:
         """Settings that an endpoint could not be restarted with, and why: to try costs its clients their sessions."""
 
     async def carry_out(self, snapshot: Snapshot, host_problems: Sequence[HostProblem] = ()) -> dict[str, Outcome]:
-        """Apply a snapshot; what became of each endpoint, by its id.
+        """Apply a snapshot; what became of each endpoint, by its id. Of a fleet that is closed nothing is told.
 
         `host_problems` is what the host's network was found to lack.
         """
@@ -62,6 +62,8 @@ class Controller:
             failures = await self._reconciler.reconcile_managed(choose)
         except HostNetworkError as error:
             failures = {endpoint.row.id: str(error) for endpoint in snapshot.endpoints}
+        if self._fleet.is_closed:  # that the gateway ends is no fault of any endpoint's
+            return {}
         self._remember_refusals(built, failures, former)
         outcomes = {}
         for endpoint in snapshot.endpoints:

@@ -85,7 +85,7 @@ class Rounds:
     async def _write_statuses(self, snapshot: Snapshot, outcomes: Mapping[str, Outcome]) -> None:
         now = self._unix_time()
         changes: list[Change] = []
-        for endpoint in snapshot.endpoints:
+        for endpoint in snapshot.endpoints if outcomes else ():
             try:
                 changes += status_changes(endpoint, outcomes[endpoint.row.id], now)
             except Exception:  # the others' are written all the same

@@ -385,6 +385,20 @@ async def test_what_was_changed_since_it_was_read_keeps_what_it_was_changed_to(
         assert world.rows(schema.authorization_rule) == []
 
 
+async def test_a_gateway_that_ends_leaves_statuses_as_they_are(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        association_id = world.associate(endpoint_id)
+        await world.round()
+        world.authorize(endpoint_id)
+        await world.fleet.fleet.stop_all()
+        await world.round()
+        assert world.fleet.running == []
+        assert world.statuses(schema.endpoint) == {endpoint_id: ("available", "")}
+        assert world.statuses(schema.association) == {association_id: ("associated", "")}
+        assert world.statuses(schema.authorization_rule) == {"10.20.0.0/24": ("authorizing", "")}
+
+
 async def test_a_round_without_news_writes_nothing(tmp_path: Path, store: Store) -> None:
     async with managed_world(tmp_path, store) as world:
         endpoint_id = world.create()
