@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 __all__ = ["daemon_log"]
 
@@ -31,6 +32,11 @@ LINES_WAITING = 1000
 """Lines that may wait to be written; with a traceback of some kilobytes in each, a few megabytes."""
 PAUSE_S = 0.05
 """How long a line may wait that follows closely on another."""
+_LEVEL_WIDTH = 9
+_EVENT_WIDTH = 30
+_BEYOND_PLAIN = frozenset({"exc_info", "exception", "stack", "stack_info", "logger", "logger_name"})
+"""Keys that structlog gives a meaning of their own."""
+_HARMLESS = re.compile(r"[^ \t=\r\n\"']*")
 LAST_LINES_S = 1.0
 """How long the end waits for what was said last."""
 
@@ -66,7 +72,30 @@ def _renderers(log_format: str, *, colors: bool) -> list[Processor]:
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(default=str),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return [console if colors else _PlainRenderer(console)]
+
+
+class _PlainRenderer:
+    """Writes what structlog's renderer for people does without colours, at a tenth of its cost.
+
+    Each client that comes or goes has a line.
+    """
+
+    def __init__(self, console: structlog.dev.ConsoleRenderer) -> None:
+        """`console` renders what has more than one line."""
+        self._console = console
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> str:
+        if not _BEYOND_PLAIN.isdisjoint(event) or not isinstance(event["event"], str):
+            return self._console(logger, name, event)
+        head = f"{event.pop('timestamp')} [{event.pop('level'):<{_LEVEL_WIDTH}}] {event.pop('event'):<{_EVENT_WIDTH}}"
+        return " ".join([head, *[f"{key}={_plain(event[key])}" for key in sorted(event)]]).rstrip(" ")
+
+
+def _plain(value: object) -> str:
+    """Text as it is where nobody can take it for more than one fact; everything else as Python shows it."""
+    return value if isinstance(value, str) and _HARMLESS.fullmatch(value) else repr(value)
 
 
 class _Writer:

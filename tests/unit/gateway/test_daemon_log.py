@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.daemon_log import LINES_WAITING, daemon_log
+from gateway.daemon_log import LINES_WAITING, _PlainRenderer, daemon_log
 
 PATIENCE_S = 30
 
@@ -75,6 +77,27 @@ def test_the_console_is_for_people() -> None:
     text = logged("console", "warning", lambda: structlog.get_logger().warning("certificate expires", days=3))
     assert "certificate expires" in text
     assert "days=3" in text
+
+
+CONSOLE = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+EVENTS = st.fixed_dictionaries(
+    {
+        "event": st.text(min_size=1) | st.integers(1),
+        "level": st.sampled_from(["debug", "info", "warning", "error", "critical"]),
+        "timestamp": st.just("2026-01-02T03:04:05.678901Z"),
+    },
+    optional={"logger": st.text(), "stack": st.text()},
+)
+FACTS = st.dictionaries(
+    st.from_regex(r"fact_[a-z]{0,4}", fullmatch=True), st.text() | st.integers() | st.none() | st.lists(st.text())
+)
+
+
+@given(event=EVENTS, facts=FACTS)
+def test_without_colours_it_writes_what_structlog_would(event: dict[str, Any], facts: dict[str, Any]) -> None:
+    logger = structlog.get_logger()
+    plain = _PlainRenderer(CONSOLE)(logger, "info", event | facts)
+    assert plain == CONSOLE(logger, "info", event | facts)
 
 
 def test_text_that_no_encoding_holds_is_written_all_the_same() -> None:
