@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.bindings.openssl.binding import Binding
+
 from tunnel.client import ClientConfig, ClientConnection
 from tunnel.control_wrap import TlsCryptWrap
 from tunnel.events import Closed, Established, KeyDerived
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Connected", "Crowd", "Profile", "connect"]
 
 RECEIVE_SIZE = 4096
+STOCK_GROUPS = b"X25519:P-256:X448:P-521:P-384"
+"""What a stock client with OpenSSL 3.0 offers to exchange keys by. Ours would offer ML-KEM as well: of the servers that
+are compared only one could take it, and would be the only one to compute it and to send a kilobyte more."""
 TICK_S = 0.1
 """How often timers are looked at: they are there for the rare packet that meets a full buffer."""
 
@@ -43,13 +48,19 @@ class Profile:
         read = {name: (self.material / name).read_bytes() for name in ("ca.crt", "bench.crt", "bench.key")}
         key = parse_static_key((self.material / "tls-crypt.key").read_text())
         return ClientConfig(
-            tls=TlsClientContext(
-                server_ca=read["ca.crt"], certificate_chain=read["bench.crt"], private_key=read["bench.key"]
-            ),
+            tls=_stock_context(read["ca.crt"], read["bench.crt"], read["bench.key"]),
             wrap_key=TlsCryptWrap(key, server=False),
             base_key=key,
             ciphers=(self.cipher,),
         )
+
+
+def _stock_context(ca: bytes, certificate: bytes, key: bytes) -> TlsClientContext:
+    tls = TlsClientContext(server_ca=ca, certificate_chain=certificate, private_key=key)
+    # pyOpenSSL has a call for the curves of ECDH before TLS 1.3 alone.
+    if Binding.lib.SSL_CTX_set1_curves_list(tls._context._context, STOCK_GROUPS) != 1:
+        raise ValueError(f"OpenSSL does not know all of {STOCK_GROUPS.decode()}")
+    return tls
 
 
 @dataclass(frozen=True, slots=True)
