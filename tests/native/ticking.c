@@ -16,7 +16,8 @@ static struct plane *make_plane(void)
     struct plane *plane;
     struct plane_settings settings = {.workers = WORKERS, .network = NETWORK, .gateway = NETWORK + 1, .prefix = 16, .mtu = 1500};
     must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, device) == 0, "a device");
-    must(plane_new(&settings, NULL, device, 1, eventfd(0, EFD_NONBLOCK), &plane) == 0, "a plane");
+    struct plane_descriptors descriptors = {.tun = device, .tun_count = 1, .wake = eventfd(0, EFD_NONBLOCK)};
+    must(plane_new(&settings, &descriptors, &plane) == 0, "a plane");
     return plane;
 }
 

@@ -65,6 +65,8 @@ static uint32_t target_of(const struct client *client, unsigned number)
     return number % 3 ? OUTSIDE : NETWORK + 2 + (client->id - 1 + 1) % CLIENTS;
 }
 
+static const uint8_t CONTROL_PACKET[] = {0x28, 1, 2, 3};
+
 /* A sealed packet, behind a length for a stream. */
 static size_t seal_one(struct client *client, unsigned number, struct span out)
 {
@@ -90,8 +92,11 @@ static void *run_client(void *argument)
             break;
         while (recv(client->fd, room, sizeof room, MSG_DONTWAIT) > 0)
             client->received++;
-        if (number % 16 == 0)
-            usleep(500);
+        if (number % 16)
+            continue;
+        if (by_udp)
+            sendto(client->fd, CONTROL_PACKET, sizeof CONTROL_PACKET, MSG_DONTWAIT, (struct sockaddr *)&gateway, sizeof gateway);
+        usleep(500);
     }
     return NULL;
 }
@@ -191,15 +196,19 @@ static void open_client(struct client *client, uint32_t id)
     renew_key(client, 0);
 }
 
-static void take_events(void)
+/* How many control packets came by UDP. */
+static unsigned take_events(void)
 {
     struct event event;
+    unsigned datagrams = 0;
     while (plane_next_event(plane, &event)) {
+        datagrams += event.kind == EVENT_CONTROL && !event.path.stream;
         if (event.kind == EVENT_FLOATED)
             clients[event.peer_id - 1].path = event.path;
         if (event.kind == EVENT_STREAM_ENDED)
             plane_forget_stream(plane, event.path.stream);
     }
+    return datagrams;
 }
 
 /* Out of the plane, and in again with what it had moved, under a new key. */
@@ -251,14 +260,16 @@ static int open_udp(bool reuse, const struct sockaddr_in *address)
 
 int main(int count, char **arguments)
 {
-    int udp[WORKERS], ends[WORKERS];
+    int udp[WORKERS + 1], ends[WORKERS];
     socklen_t size = sizeof gateway;
     pthread_t devices[WORKERS];
     double seconds = count > 1 ? strtod(arguments[1], NULL) : 2;
     gateway = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i <= WORKERS; i++) {
         udp[i] = open_udp(true, &gateway);
         getsockname(udp[i], (struct sockaddr *)&gateway, &size);
+    }
+    for (int i = 0; i < WORKERS; i++) {
         must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, device[i]) == 0, "device");
         ends[i] = device[i][0];
     }
@@ -266,7 +277,8 @@ int main(int count, char **arguments)
         .workers = WORKERS, .network = NETWORK, .gateway = NETWORK + 1, .prefix = 24, .mtu = 1500, .udp_offload = true,
         .tun_offload = true, .streams = {.backlog = 1 << 16, .control_backlog = 1 << 16, .close_timeout_ms = 500},
     };
-    must(plane_new(&settings, udp, ends, WORKERS, eventfd(0, EFD_NONBLOCK), &plane) == 0, "plane");
+    struct plane_descriptors descriptors = {udp, ends, WORKERS + 1, WORKERS, eventfd(0, EFD_NONBLOCK)};
+    must(plane_new(&settings, &descriptors, &plane) == 0, "plane");
     must(plane_start(plane) == 0, "start");
     for (uint32_t i = 0; i < CLIENTS; i++)
         open_client(&clients[i], i + 1);
@@ -274,17 +286,18 @@ int main(int count, char **arguments)
         pthread_create(&devices[i], NULL, run_device, &device[i][1]);
     for (int i = 0; i < CLIENTS; i++)
         pthread_create(&clients[i].thread, NULL, run_client, &clients[i]);
+    unsigned datagrams = 0;
     uint64_t end = clock_ms() + (uint64_t)(seconds * 1000);
     for (unsigned number = 0; clock_ms() < end; number++) {
         change_something(number);
-        take_events();
+        datagrams += take_events();
         usleep(2000);
     }
     atomic_store(&ending, true);
     plane_stop(plane);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(devices[i], NULL);
-    bool all_moved = true;
+    bool all_moved = datagrams > 0;
     for (int i = 0; i < CLIENTS; i++) {
         struct traffic_totals moved;
         shutdown(clients[i].fd, SHUT_RDWR);

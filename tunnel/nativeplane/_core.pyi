@@ -13,6 +13,8 @@ DIGESTS: Final[tuple[str, ...]]
 EVENTS: Final[tuple[str, ...]]
 DROPS: Final[tuple[str, ...]]
 MOST_WORKERS: Final[int]
+# The UDP sockets that control reads itself: the last of `udp`, behind one for each worker.
+CONTROL_SOCKETS: Final[int]
 REPLAY_WINDOW: Final[int]
 
 # Ingress packets, ingress octets, egress packets, egress octets, and the drops in the order of `DROPS`.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import trio
 
 from tunnel.nativeplane import _core
+from tunnel.nativeplane._core import CONTROL_SOCKETS
 from tunnel.nativeplane.access import NativeTables
 from tunnel.nativeplane.paths import NO_STREAM, UdpPaths, stream_path
 from tunnel.nativeplane.peers import (
@@ -90,7 +91,8 @@ class NativeDataPlane(DataPlane):
             port, listener = settings.port, None
             udp: list[socket.socket] = []
             if Transport.UDP in settings.transports:
-                udp = [undo.enter_context(sock) for sock in open_udp_group(settings.listen, port, settings.workers)]
+                sockets = settings.workers + CONTROL_SOCKETS
+                udp = [undo.enter_context(sock) for sock in open_udp_group(settings.listen, port, sockets)]
                 port = udp[0].getsockname()[1]
             if Transport.TCP in settings.transports:
                 listener = undo.enter_context(open_listener(settings.listen, port))
@@ -124,7 +126,9 @@ class NativeDataPlane(DataPlane):
         try:
             self._core.start()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hand_up, events)
+                nursery.start_soon(self._hand_up_reports, events)
+                if self._udp:
+                    nursery.start_soon(self._hand_up_datagrams, events, self._udp[-1])
                 if self._streams:
                     nursery.start_soon(self._streams.run, events)
                 task_status.started()
@@ -135,16 +139,30 @@ class NativeDataPlane(DataPlane):
 
     # Reports
 
-    async def _hand_up(self, events: PlaneEvents) -> None:
+    async def _hand_up_reports(self, events: PlaneEvents) -> None:
         """Say what the workers report, until cancelled. Raises OSError when the device is gone."""
         while True:
             await trio.lowlevel.wait_readable(self._wake)
             # Before the rings are looked at: what comes after that wakes this up again.
             os.eventfd_read(self._wake)
-            while reports := self._core.take_events(_REPORTS_AT_ONCE):
-                for kind, number, path, packet in reports:
-                    self._report(events, _core.EVENTS[kind], number, path, packet)
-                await trio.lowlevel.checkpoint()
+            await self._hand_up(events)
+
+    async def _hand_up_datagrams(self, events: PlaneEvents, sock: socket.socket) -> None:
+        """Say what clients have to say to control over UDP, until cancelled."""
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            await self._hand_up(events)
+
+    async def _hand_up(self, events: PlaneEvents) -> None:
+        """Say all that there is to say now. At its end this lets nobody else run: whoever waits for more does."""
+        while len(reports := self._core.take_events(_REPORTS_AT_ONCE)) == _REPORTS_AT_ONCE:
+            self._report_all(events, reports)
+            await trio.lowlevel.checkpoint()
+        self._report_all(events, reports)
+
+    def _report_all(self, events: PlaneEvents, reports: Sequence[_core.Event]) -> None:
+        for kind, number, path, packet in reports:
+            self._report(events, _core.EVENTS[kind], number, path, packet)
 
     def _report(self, events: PlaneEvents, kind: str, number: int, path: NativePath, packet: bytes) -> None:
         if kind == "control":

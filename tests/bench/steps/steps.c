@@ -131,7 +131,8 @@ static void open_plane(void)
         .workers = 1, .network = NETWORK, .gateway = NETWORK + 1, .prefix = 24, .mtu = 1500, .udp_offload = true,
         .tun_offload = true, .streams = {.backlog = 1 << 18, .control_backlog = 1 << 18, .close_timeout_ms = 5000},
     };
-    must(plane_new(&settings, &udp, &tun, 1, eventfd(0, EFD_NONBLOCK), &plane) == 0, "plane");
+    struct plane_descriptors descriptors = {&udp, &tun, 1, 1, eventfd(0, EFD_NONBLOCK)};
+    must(plane_new(&settings, &descriptors, &plane) == 0, "plane");
     worker = &plane->workers[0];
     admit(ntohs(own.sin_port));
 }

@@ -98,7 +98,8 @@ struct rig *rig_new(void)
         .workers = 1, .network = NETWORK, .gateway = GATEWAY, .prefix = 24, .mtu = MTU, .udp_offload = true, .tun_offload = true,
         .streams = {.backlog = 1 << 18, .control_backlog = 1 << 18, .close_timeout_ms = 5000},
     };
-    must(plane_new(&settings, &rig->udp, &device[0], 1, rig->wake, &rig->plane) == 0, "a plane");
+    struct plane_descriptors descriptors = {&rig->udp, &device[0], 1, 1, rig->wake};
+    must(plane_new(&settings, &descriptors, &rig->plane) == 0, "a plane");
     rig->worker = &rig->plane->workers[0];
     /* A socket has no virtio headers; the worker shall take its frames for those of a device that has. */
     rig->plane->tun[0].has_header = true;

@@ -137,8 +137,8 @@ int to_descriptors(PyObject *object, void *result)
     Py_ssize_t count = PySequence_Size(object);
     if (count < 0)
         return 0;
-    if (count > MOST_WORKERS) {
-        PyErr_Format(PyExc_ValueError, "%zd descriptors are more than the %d that there may be", count, MOST_WORKERS);
+    if (count > MOST_DESCRIPTORS) {
+        PyErr_Format(PyExc_ValueError, "%zd descriptors are more than the %d that there may be", count, MOST_DESCRIPTORS);
         return 0;
     }
     descriptors->count = (unsigned)count;

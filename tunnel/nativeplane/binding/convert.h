@@ -21,11 +21,13 @@ int to_key_half(PyObject *object, void *half);  /* struct key_half; (cipher, hma
 int to_progress(PyObject *object, void *value); /* struct key_progress; a tuple as from_progress gives it, or None */
 int to_totals(PyObject *object, void *totals);  /* struct traffic_totals; a tuple as from_totals gives it, or None */
 
+#define MOST_DESCRIPTORS (MOST_WORKERS + CONTROL_SOCKETS) /* one for each worker and, of UDP sockets, one for control */
+
 struct descriptors {
     unsigned count;
-    int fd[MOST_WORKERS];
+    int fd[MOST_DESCRIPTORS];
 };
-int to_descriptors(PyObject *object, void *descriptors); /* a sequence of at most MOST_WORKERS */
+int to_descriptors(PyObject *object, void *descriptors); /* a sequence of at most MOST_DESCRIPTORS */
 
 /* New references, or NULL with an exception set. */
 PyObject *from_numbers(const uint64_t *numbers, size_t count); /* a tuple */

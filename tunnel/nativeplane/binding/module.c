@@ -104,7 +104,8 @@ static int add_names(PyObject *module, const char *constant, const char *const *
 static int add_constants(PyObject *module)
 {
     if (ADD_NAMES(module, CIPHERS) < 0 || ADD_NAMES(module, DIGESTS) < 0 || ADD_NAMES(module, EVENTS) < 0 ||
-        ADD_NAMES(module, DROPS) < 0 || PyModule_AddIntConstant(module, "MOST_WORKERS", MOST_WORKERS) < 0)
+        ADD_NAMES(module, DROPS) < 0 || PyModule_AddIntConstant(module, "MOST_WORKERS", MOST_WORKERS) < 0 ||
+        PyModule_AddIntConstant(module, "CONTROL_SOCKETS", CONTROL_SOCKETS) < 0)
         return -1;
     return PyModule_AddIntConstant(module, "REPLAY_WINDOW", REPLAY_WINDOW);
 }

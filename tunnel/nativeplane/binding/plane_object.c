@@ -38,14 +38,16 @@ static PyObject *plane_make(PyTypeObject *type, PyObject *arguments, PyObject *k
         return PyErr_Format(PyExc_ValueError, "the prefix of a client range is %d to %d", LEAST_PREFIX, MOST_PREFIX);
     settings.udp_offload = udp_offload;
     settings.tun_offload = tun_offload;
-    if (udp.count && udp.count != settings.workers)
-        return PyErr_Format(PyExc_ValueError, "%u workers take as many UDP sockets, or none, not %u", settings.workers,
-                            udp.count);
+    bool is_alone = udp.count == 1 && settings.workers == 1;
+    if (udp.count && udp.count != settings.workers + CONTROL_SOCKETS && !is_alone)
+        return PyErr_Format(PyExc_ValueError, "%u workers and control take a UDP socket each, or there is none: not %u",
+                            settings.workers, udp.count);
     if (settings.workers < 1 || settings.workers > MOST_WORKERS || tun.count < 1 || tun.count > settings.workers)
         return PyErr_Format(PyExc_ValueError, "a plane has 1 to %d workers, and a queue of the device for each, or fewer",
                             MOST_WORKERS);
     struct plane *plane;
-    int failed = plane_new(&settings, udp.count ? udp.fd : NULL, tun.fd, tun.count, wake, &plane);
+    struct plane_descriptors descriptors = {udp.fd, tun.fd, udp.count, tun.count, wake};
+    int failed = plane_new(&settings, &descriptors, &plane);
     if (failed)
         return refuse(failed, "the native data plane cannot be set up");
     struct plane_object *object = PyObject_New(struct plane_object, type);

@@ -12,12 +12,9 @@
  * refer to what is there until the end of the batch, when all of it leaves.
  */
 #include "inner.h"
+#include "opcodes.h"
 #include "worker.h"
 
-#define OPCODE_DATA_V1 6
-#define OPCODE_DATA_V2 9
-#define CONTROL_OPCODES (1u << 3 | 1u << 4 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 10 | 1u << 11)
-#define DATA_V2_HEAD 4
 #define PROTOCOL_TCP 6
 #define PLAIN_IPV4 0x45
 #define MOST_MOVES 3 /* changes of address per second that a client is followed */
@@ -180,16 +177,10 @@ static uint32_t named_peer(struct span packet)
     return load8(packet, 0) >> 3 == OPCODE_DATA_V2 ? load32(packet, 0) & NO_PEER_ID : NO_PEER_ID;
 }
 
-static bool is_data(struct span packet)
-{
-    uint8_t opcode = load8(packet, 0) >> 3;
-    return opcode == OPCODE_DATA_V1 || (opcode == OPCODE_DATA_V2 && packet.size >= DATA_V2_HEAD);
-}
-
 /* A packet that is not data: it goes up, or no further. */
 static void set_aside(struct worker *worker, const struct path *from, struct span packet)
 {
-    if (packet.size && CONTROL_OPCODES >> (load8(packet, 0) >> 3) & 1)
+    if (is_control(packet))
         hand_up(worker, from, packet);
     else
         drop_packets(worker, NULL, DROP_NOT_OPENVPN, 1);
@@ -197,7 +188,7 @@ static void set_aside(struct worker *worker, const struct path *from, struct spa
 
 static void take_datagram(struct worker *worker, struct span packet, const struct path *from)
 {
-    if (!packet.size || !is_data(packet)) {
+    if (!is_data(packet)) {
         set_aside(worker, from, packet);
         return;
     }
@@ -215,7 +206,7 @@ static void take_frame(void *context, struct stream *stream, struct span packet)
 {
     struct worker *worker = context;
     worker->pace.packets++;
-    if (!packet.size || !is_data(packet)) {
+    if (!is_data(packet)) {
         set_aside(worker, &stream->path, packet);
         return;
     }

@@ -13,9 +13,9 @@
 #include "access.h"
 #include "data_key.h"
 #include "drops.h"
+#include "opcodes.h"
 #include "path.h"
 
-#define NO_PEER_ID 0xFFFFFFu
 #define KEY_IDS 8
 #define CACHE_LINE 64
 #define LEAST_PREFIX 8 /* of the client range */

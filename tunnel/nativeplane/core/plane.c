@@ -9,28 +9,38 @@
 #include <unistd.h>
 
 #include "aead.h"
+#include "steering.h"
 #include "worker.h"
 
-static int prepare(struct plane *plane, const int *udp, const int *tun)
+static int prepare_udp(struct plane *plane, const struct plane_descriptors *descriptors)
 {
     const struct plane_settings *settings = &plane->settings;
     int failed = 0;
     for (unsigned i = 0; !failed && plane->has_udp && i < settings->workers; i++)
-        failed = udp_prepare(&plane->udp[i], udp[i], settings->udp_offload);
-    if (!failed && plane->has_udp && settings->workers > 1)
-        failed = udp_steer_by_peer(udp[0], settings->workers);
+        failed = udp_prepare(&plane->udp[i], descriptors->udp[i], settings->udp_offload);
+    if (failed || descriptors->udp_count <= settings->workers)
+        return failed;
+    failed = inbox_open(&plane->inbox, descriptors->udp[settings->workers]);
+    return failed ? failed : steer_datagrams(descriptors->udp[0], settings->workers);
+}
+
+static int prepare_tun(struct plane *plane, const int *tun)
+{
+    int failed = 0;
     for (unsigned i = 0; !failed && i < plane->tun_count; i++)
-        failed = tun_prepare(&plane->tun[i], tun[i], settings->tun_offload);
+        failed = tun_prepare(&plane->tun[i], tun[i], plane->settings.tun_offload);
     /* Where that is not allowed, a flow that the kernel moves to another queue overtakes itself for a moment. */
     if (!failed && plane->tun_count > 1)
         tun_steer_by_destination(tun[0]);
     return failed;
 }
 
-static int open_all(struct plane *plane, const int *udp, const int *tun, int wake)
+static int open_all(struct plane *plane, const struct plane_descriptors *descriptors)
 {
     const struct plane_settings *settings = &plane->settings;
-    int failed = prepare(plane, udp, tun);
+    int failed = prepare_udp(plane, descriptors);
+    if (!failed)
+        failed = prepare_tun(plane, descriptors->tun);
     if (failed)
         return failed;
     plane->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -40,28 +50,33 @@ static int open_all(struct plane *plane, const int *udp, const int *tun, int wak
         return plane->stop < 0 ? -errno : -ENOMEM;
     /* All of them, so that plane_free may close all of them, opened or not. */
     for (unsigned i = 0; i < settings->workers; i++) {
-        int opened = worker_open(&plane->workers[i], plane, i, wake);
+        int opened = worker_open(&plane->workers[i], plane, i, descriptors->wake);
         failed = failed ? failed : opened;
         reclaim_offline(plane->reclaim, i);
     }
     return failed;
 }
 
-int plane_new(const struct plane_settings *settings, const int *udp, const int *tun, unsigned tun_count, int wake,
-              struct plane **made)
+static bool are_enough(const struct plane_descriptors *descriptors, unsigned workers)
 {
-    if (settings->workers < 1 || settings->workers > MOST_WORKERS || tun_count < 1 || tun_count > settings->workers)
+    unsigned udp = descriptors->udp_count, tun = descriptors->tun_count;
+    return (udp == 0 || udp == workers + CONTROL_SOCKETS || (udp == 1 && workers == 1)) && tun >= 1 && tun <= workers;
+}
+
+int plane_new(const struct plane_settings *settings, const struct plane_descriptors *descriptors, struct plane **made)
+{
+    if (settings->workers < 1 || settings->workers > MOST_WORKERS || !are_enough(descriptors, settings->workers))
         return -EINVAL;
     struct plane *plane = calloc(1, sizeof *plane);
     if (!plane)
         return -ENOMEM;
     plane->process = getpid();
     plane->settings = *settings;
-    plane->tun_count = tun_count;
-    plane->has_udp = udp != NULL;
+    plane->tun_count = descriptors->tun_count;
+    plane->has_udp = descriptors->udp_count > 0;
     plane->stop = -1;
     plane->workers = calloc(settings->workers, sizeof *plane->workers);
-    int failed = plane->workers ? open_all(plane, udp, tun, wake) : -ENOMEM;
+    int failed = plane->workers ? open_all(plane, descriptors) : -ENOMEM;
     if (failed) {
         plane_free(plane);
         return failed;
@@ -126,6 +141,7 @@ void plane_free(struct plane *plane)
         if (plane->workers[i].plane)
             worker_close(&plane->workers[i]);
     free(plane->workers);
+    inbox_close(&plane->inbox);
     if (plane->reclaim)
         reclaim_free(plane->reclaim);
     if (plane->peers)
@@ -144,13 +160,23 @@ void plane_drops(struct plane *plane, uint64_t drops[DROP_CAUSES])
     }
 }
 
-/* Each worker in its turn, so that a flood of one holds up what the others have to say by no more than its share. */
+static bool take_turn(struct plane *plane, unsigned turn, struct event *event)
+{
+    if (turn < plane->settings.workers)
+        return events_pop(plane->workers[turn].events, event);
+    /* A plane that does not run receives nothing. */
+    return plane->running && inbox_pop(&plane->inbox, &plane->drops, event);
+}
+
+/* Each worker in its turn, and control's own socket, so that a flood of one holds up what the others have to say by no more than
+ * its share. */
 bool plane_next_event(struct plane *plane, struct event *event)
 {
-    for (unsigned i = 0; i < plane->settings.workers; i++) {
-        struct worker *worker = &plane->workers[plane->next_told];
-        plane->next_told = (plane->next_told + 1) % plane->settings.workers;
-        if (events_pop(worker->events, event))
+    unsigned sources = plane->settings.workers + 1;
+    for (unsigned i = 0; i < sources; i++) {
+        unsigned turn = plane->next_turn;
+        plane->next_turn = (turn + 1) % sources;
+        if (take_turn(plane, turn, event))
             return true;
     }
     return false;
@@ -170,6 +196,7 @@ void plane_facts(struct plane *plane, struct plane_facts *facts)
     *facts = (struct plane_facts){.workers = plane->settings.workers, .tun_queues = plane->tun_count};
     facts->aead = aead_backend();
     facts->udp_gso = plane->has_udp;
+    facts->lost_control_packets = inbox_lost(&plane->inbox);
     facts->tun_tso = plane->tun[0].tso;
     facts->tun_uso = plane->tun[0].uso;
     for (unsigned i = 0; i < plane->settings.workers; i++) {

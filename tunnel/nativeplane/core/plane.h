@@ -15,6 +15,7 @@
 #include "stream.h"
 
 #define MOST_WORKERS 64
+#define CONTROL_SOCKETS 1 /* behind those of the workers */
 
 struct plane_settings {
     unsigned workers;          /* 1 to MOST_WORKERS */
@@ -28,9 +29,17 @@ struct plane_settings {
 
 struct plane;
 
-/* Takes descriptors that stay the caller's: `udp` one per worker, all in one reuseport group, or NULL without UDP; `tun` one queue per
- * worker, or fewer: then the workers without one write to the first. `wake` is an eventfd. 0 or negative errno. */
-int plane_new(const struct plane_settings *settings, const int *udp, const int *tun, unsigned tun_count, int wake, struct plane **plane);
+/* Takes descriptors that stay the caller's. `udp`: one per worker and one more for control, all in one reuseport group; or, of a plane
+ * with one worker, that one's alone; or none, without UDP. `tun`: one queue per worker, or fewer: then the workers without one write
+ * to the first. */
+struct plane_descriptors {
+    const int *udp, *tun;
+    unsigned udp_count, tun_count;
+    int wake; /* an eventfd: there are events of workers. Those of control's own socket, that tells itself. */
+};
+
+/* 0 or negative errno. */
+int plane_new(const struct plane_settings *settings, const struct plane_descriptors *descriptors, struct plane **plane);
 /* Start the workers, once. 0 or negative errno: then none runs that did not run before. */
 int plane_start(struct plane *plane);
 /* Stop and join the workers. Idempotent. Nothing is sent or received any more; control may still ask and export. */
@@ -88,7 +97,7 @@ void plane_abort_stream(struct plane *plane, uint64_t stream);
 /* After EVENT_STREAM_ENDED: forget it. */
 void plane_forget_stream(struct plane *plane, uint64_t stream);
 
-/* The next event of any worker. Its packet is valid until the next call. */
+/* The next event of any worker, or of control's own socket. Its packet is valid until the next call. */
 bool plane_next_event(struct plane *plane, struct event *event);
 
 struct plane_facts {

@@ -106,13 +106,19 @@ void plane_forget_stream(struct plane *plane, uint64_t number)
     reclaim_later(plane->reclaim, stream, stream_free);
 }
 
+/* Its own, so that it waits for no worker that sends. */
+static struct udp_socket *control_socket(struct plane *plane)
+{
+    return plane->inbox.receiver ? &plane->inbox.udp : &plane->udp[0];
+}
+
 void plane_send_control(struct plane *plane, const struct path *path, struct span packet)
 {
     if (path->stream) {
         struct stream *stream = find_stream(plane, path->stream);
         if (stream)
             stream_send_control(stream, packet);
-    } else if (plane->has_udp && udp_send(&plane->udp[0], path, packet, packet.size, 1)) {
+    } else if (plane->has_udp && udp_send(control_socket(plane), path, packet, packet.size, 1)) {
         count_drops(&plane->drops, DROP_SEND_FAILED, 1);
     }
 }

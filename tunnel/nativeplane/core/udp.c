@@ -1,5 +1,5 @@
 /* Owns: how datagrams get into and out of a socket in few system calls, and the memory that they arrive in. Must not know
- * what is in them, but for the one field that `udp_steer_by_peer` lets the kernel read.
+ * what is in them.
  *
  * In: recvmmsg fills the receiver's buffers, a message each; where it is from and how it is joined, address and control
  * messages say. A buffer is the caller's, to read and to change, until the next receive.
@@ -10,7 +10,6 @@
 #include "udp.h"
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,10 +26,6 @@
 
 #define RECEIVED_CONTROL (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)))
 #define SENT_CONTROL (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)))
-
-#define OPCODE_DATA_V2 9
-#define PEER_ID_MASK 0xFFFFFFu /* as a peer id: none, the peer is known by its address */
-#define BY_HASH 0xFFFFFFFFu    /* no socket has this number: the kernel falls back on its hash */
 
 union address {
     struct sockaddr any;
@@ -143,29 +138,6 @@ int udp_prepare(struct udp_socket *socket, int fd, bool offload)
     if (offload && joins_soundly())
         set_option(fd, SOL_UDP, UDP_GRO, 1); /* where that is refused, datagrams arrive one by one */
     return 0;
-}
-
-int udp_steer_by_peer(int fd, unsigned count)
-{
-    if (count < 2)
-        return 0;
-    /* On the payload. Reading beyond its end gives 0, so what is shorter than 4 octets goes to the first socket. */
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 27),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OPCODE_DATA_V2, 0, 5),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, PEER_ID_MASK),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PEER_ID_MASK, 2, 0),
-        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
-        BPF_STMT(BPF_RET | BPF_A, 0),
-        BPF_STMT(BPF_RET | BPF_K, BY_HASH),
-    };
-    struct sock_fprog program;
-    memset(&program, 0, sizeof program); /* its padding too: the kernel reads it */
-    program.len = sizeof code / sizeof code[0];
-    program.filter = code;
-    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) < 0 ? -errno : 0;
 }
 
 /* Receiving. */

@@ -26,11 +26,6 @@ struct udp_socket {
  * (5.12 for GRO) allow, buffers of 7 MB. 0 or negative errno. */
 int udp_prepare(struct udp_socket *socket, int fd, bool offload);
 
-/* Let the sockets of a reuseport group share the work by peer id: DATA_V2 goes to socket `peer id % count`, in the order in which
- * they were bound; everything else by the kernel's hash of addresses and ports. SO_ATTACH_REUSEPORT_CBPF on one socket of the group,
- * for all; a single socket needs none. 0 or negative errno. */
-int udp_steer_by_peer(int fd, unsigned count);
-
 /* One message: joined datagrams of `segment` octets each, the last may be shorter. */
 struct udp_message {
     struct span data; /* maybe empty: a datagram of nothing */

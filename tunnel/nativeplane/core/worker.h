@@ -15,6 +15,7 @@
 
 #include "drops.h"
 #include "events.h"
+#include "inbox.h"
 #include "peers.h"
 #include "plane.h"
 #include "reclaim.h"
@@ -95,8 +96,9 @@ struct plane {
     struct udp_socket udp[MOST_WORKERS];
     struct tun_queue tun[MOST_WORKERS];
     struct worker *workers;
-    unsigned next_told; /* the worker whose event is the next; of control, alone */
-    struct drop_counters drops; /* what control itself could not send */
+    unsigned next_turn; /* whose event is the next: a worker's, or the inbox's; this and the inbox are control's alone */
+    struct inbox inbox;
+    struct drop_counters drops; /* what control itself could not send, or take */
 };
 
 /* worker.c. `worker_open` makes what the thread needs; 0 or negative errno, and `worker_close` is due all the same. */

@@ -108,9 +108,9 @@ def test_both_sides_mean_the_same_by_a_number() -> None:
         ({"tun": []}, ValueError, "a queue of the device"),
         ({"tun": [1, 1]}, ValueError, "a queue of the device"),
         ({"tun": [-1]}, ValueError, "-1 is not a number"),
-        ({"tun": range(65)}, ValueError, "65 descriptors are more than the 64"),
+        ({"tun": range(66)}, ValueError, "66 descriptors are more than the 65"),
         ({"tun": 5}, TypeError, "int"),
-        ({"udp": [1, 1]}, ValueError, "1 workers take as many UDP sockets"),
+        ({"udp": [1, 1, 1]}, ValueError, "1 workers and control take a UDP socket each"),
         ({"udp": [1 << 30]}, OSError, "cannot be set up: Bad file descriptor"),
     ],
 )
@@ -237,9 +237,9 @@ def test_what_the_kernel_refuses_is_not_taken_for_a_mistake_of_the_caller(argume
     from tunnel.nativeplane import _core
 
     with ExitStack() as stack:
-        udp = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
+        udp = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
         for sock in udp:
-            sock.bind(("127.0.0.1", 0))  # no group: two ports
+            sock.bind(("127.0.0.1", 0))  # no group: three ports
         with pytest.raises(OSError, match="cannot be set up: Invalid argument"):
             _core.Plane(**arguments | {"workers": 2, "udp": [sock.fileno() for sock in udp]})
 

@@ -1,7 +1,8 @@
-"""Which socket of a group gets a datagram: `udp_steer_by_peer`."""
+"""Which socket of a group gets a datagram."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import select
 import socket
@@ -11,14 +12,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.tunnel.nativeplane.udp_socket import CORE, DEADLINE_S, UdpSocket
+from tests.unit.tunnel.nativeplane.library import load
+from tests.unit.tunnel.nativeplane.udp_socket import DEADLINE_S, UdpSocket
 from tunnel.udp_offload import SOL_UDP, UDP_SEGMENT
+from tunnel.wire import Opcode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COUNT = 4
-DATA_V2, HARD_RESET_CLIENT_V2, DATA_V1, CONTROL_V1 = 9, 7, 6, 4
+CORE = load("steering.c")
+CORE.steer_datagrams.argtypes = (ctypes.c_int, ctypes.c_uint)
+
+WORKERS = 3
+CONTROL = WORKERS
+"""The number of control's own socket."""
+DATA_V2, DATA_V1 = 9, 6
+CONTROL_OPCODES = sorted(set(Opcode) - {Opcode.DATA_V1, Opcode.DATA_V2})
+OTHER_OPCODES = sorted(set(range(32)) - set(Opcode))
 NOBODY = 0xFFFFFF
 
 
@@ -28,7 +38,7 @@ def bind_group(host: str) -> Iterator[socket.socket]:
     first.bind((host, 0))
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     yield first
-    for _ in range(COUNT - 1):
+    for _ in range(WORKERS):
         other = datagram_socket(host)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(first.getsockname())
@@ -67,7 +77,7 @@ def group(request: pytest.FixtureRequest) -> Iterator[Group]:
         members = [UdpSocket(sock) for sock in bind_group(request.param)]
         for member in members:
             stack.callback(member.close)
-        assert CORE.udp_steer_by_peer(members[0].sock.fileno(), COUNT) == 0
+        assert CORE.steer_datagrams(members[0].sock.fileno(), WORKERS) == 0
         yield Group(members)
 
 
@@ -90,28 +100,32 @@ def test_data_goes_to_the_socket_of_its_peer_wherever_it_comes_from(
 ) -> None:
     packets = [packet(DATA_V2, peer_id, key_id=3), packet(DATA_V2, peer_id, size=4)]
     owners = {group.receiver_of(client, packet) for client in clients[:3] for packet in packets}
-    assert owners == {peer_id % COUNT}
+    assert owners == {peer_id % WORKERS}
 
 
 def test_joined_data_goes_to_the_socket_of_its_peer(group: Group, clients: list[socket.socket]) -> None:
     for peer_id in range(8):
         run = packet(DATA_V2, peer_id, size=1000) * 20
-        assert group.receiver_of(clients[0], run, segment=1000) == peer_id % COUNT
+        assert group.receiver_of(clients[0], run, segment=1000) == peer_id % WORKERS
 
 
-@pytest.mark.parametrize("opcode", [HARD_RESET_CLIENT_V2, DATA_V1, CONTROL_V1, 0, 31])
-def test_everything_else_stays_with_its_client(group: Group, clients: list[socket.socket], opcode: int) -> None:
-    owners = [group.receiver_of(client, packet(opcode, 1)) for client in clients]
-    assert len(set(owners)) > 1
-    assert owners == [group.receiver_of(client, packet(opcode, 2)) for client in clients]
+@pytest.mark.parametrize("opcode", CONTROL_OPCODES)
+def test_control_packets_go_to_controls_own_socket(group: Group, clients: list[socket.socket], opcode: int) -> None:
+    packets = [packet(opcode, peer_id, key_id=key_id) for peer_id, key_id in ((0, 0), (1, 7), (NOBODY, 3))]
+    assert {group.receiver_of(client, packet) for client in clients[:3] for packet in packets} == {CONTROL}
 
 
-def test_data_of_no_peer_goes_the_way_of_its_clients_control_packets(
-    group: Group, clients: list[socket.socket]
-) -> None:
-    for client in clients:
+@pytest.mark.parametrize("opcode", [DATA_V1, *OTHER_OPCODES])
+def test_all_else_of_a_client_goes_to_one_worker(group: Group, clients: list[socket.socket], opcode: int) -> None:
+    for client in clients[:3]:
+        [owner] = {group.receiver_of(client, packet(opcode, number)) for number in (0, 1, NOBODY)}
+        assert owner < WORKERS
+
+
+def test_data_of_no_peer_goes_the_way_of_data_without_peer_ids(group: Group, clients: list[socket.socket]) -> None:
+    for client in clients[:5]:
         data = group.receiver_of(client, packet(DATA_V2, NOBODY))
-        assert data == group.receiver_of(client, packet(CONTROL_V1, 0))
+        assert data == group.receiver_of(client, packet(DATA_V1, 0))
 
 
 @pytest.mark.parametrize("datagram", [b"", b"\x48", b"\x48\0\0"])
@@ -124,13 +138,7 @@ def test_nobody_else_gets_the_port(group: Group) -> None:
         other.bind((group.host, group.address[1]))
 
 
-def test_a_single_socket_needs_no_steering() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alone:
-        alone.bind(("127.0.0.1", 0))
-        assert CORE.udp_steer_by_peer(alone.fileno(), 1) == 0
-
-
 def test_sockets_that_are_no_group_cannot_be_steered() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alone:
         alone.bind(("127.0.0.1", 0))
-        assert CORE.udp_steer_by_peer(alone.fileno(), 2) == -errno.EINVAL
+        assert CORE.steer_datagrams(alone.fileno(), 2) == -errno.EINVAL

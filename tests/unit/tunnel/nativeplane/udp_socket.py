@@ -18,7 +18,6 @@ DEADLINE_S = 10
 
 CORE = load("udp.c")
 CORE.udp_prepare.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_bool)
-CORE.udp_steer_by_peer.argtypes = (ctypes.c_int, ctypes.c_uint)
 CORE.udp_receiver_new.restype = ctypes.c_void_p
 CORE.udp_receiver_free.argtypes = (ctypes.c_void_p,)
 CORE.udp_receive.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint)
@@ -27,7 +26,7 @@ CORE.udp_send.argtypes = (ctypes.c_void_p, ctypes.c_void_p, Span, ctypes.c_size_
 CORE.udp_send.restype = ctypes.c_uint
 
 
-class _Socket(ctypes.Structure):
+class UdpSocketFacts(ctypes.Structure):
     """`struct udp_socket`."""
 
     _fields_ = (
@@ -65,7 +64,7 @@ class UdpSocket:
 
     def __init__(self, sock: socket.socket, *, offload: bool = True) -> None:
         self.sock = sock
-        self.facts = _Socket()
+        self.facts = UdpSocketFacts()
         self._receiver = CORE.udp_receiver_new()
         self.error = CORE.udp_prepare(ctypes.byref(self.facts), sock.fileno(), offload)
 
