@@ -8,146 +8,25 @@ import ssl
 import threading
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from sqlalchemy import select
 
 from gateway.actions import Action, Role
 from gateway.api import app, listening
 from gateway.store import StoreUnavailableError
-from gateway.store.schema import access_key, audit
+from tests.unit.gateway.api.asking import IDENTITY, ask, ask_socket, audited, now
 from tests.unit.gateway.api.keys import add_key
-from tests.unit.gateway.api.signing import presigned, signed
+from tests.unit.gateway.api.signing import signed
 from tests.unit.gateway.api.site import ApiSite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.actions import Call
-    from gateway.api.signature import SignedRequest
     from gateway.store import Store
-
-IDENTITY = b"Action=GetCallerIdentity&Version=2011-06-15"
-CREATE = b"Action=CreateAccessKey&Version=2026-11-01&Role=read-only"
-
-
-def ask(site: ApiSite, request: SignedRequest) -> tuple[int, str]:
-    """Send a request over HTTPS, octet by octet as it was signed."""
-    trust = ssl.create_default_context(cafile=site.ca_file)
-    connection = HTTPSConnection("127.0.0.1", site.port, context=trust, timeout=30)
-    try:
-        connection.request(request.method, f"/?{request.query}", request.body, dict(request.headers))
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
-
-
-def ask_socket(
-    site: ApiSite,
-    body: bytes | Iterator[bytes] = b"",
-    *,
-    method: str = "POST",
-    target: str = "/",
-    headers: dict[str, str] | None = None,
-) -> tuple[int, str]:
-    """Send a request by the Unix socket."""
-    connection = HTTPConnection("localhost", timeout=30)
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.sock.connect(str(site.socket))
-    try:
-        connection.request(method, target, body, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def audited(store: Store) -> list[Any]:
-    with store.read() as connection:
-        return list(connection.execute(select(audit).order_by(audit.c.id)))
-
-
-# Signatures, over the wire
-
-
-def test_a_wrong_signature_is_refused_and_leaves_no_trace(site: ApiSite) -> None:
-    key_id, _ = add_key(site.store)
-    status, text = ask(site, signed(key_id, "guessed", body=CREATE, service="portway", at=now()))
-    assert status == 403
-    assert "<Code>SignatureDoesNotMatch</Code>" in text
-    assert audited(site.store) == []
-
-
-def test_a_replayed_change_is_refused(site: ApiSite) -> None:
-    key_id, secret = add_key(site.store)
-    request = signed(key_id, secret, body=CREATE, service="portway", at=now())
-    assert ask(site, request)[0] == 200
-    status, text = ask(site, request)
-    assert status == 400
-    assert "<Code>Throttling</Code>" in text
-    assert len(ask_keys(site)) == 2
-
-
-def ask_keys(site: ApiSite) -> list[Any]:
-    with site.store.read() as connection:
-        return list(connection.execute(select(access_key)))
-
-
-@pytest.mark.parametrize("off", [timedelta(minutes=-6), timedelta(minutes=6)], ids=["slow", "fast"])
-def test_a_clock_that_is_wrong_is_refused(site: ApiSite, off: timedelta) -> None:
-    key_id, secret = add_key(site.store)
-    status, text = ask(site, signed(key_id, secret, at=now() + off))
-    assert status == 400
-    assert "<Code>RequestExpired</Code>" in text
-
-
-def test_a_presigned_address_is_enough(site: ApiSite) -> None:
-    key_id, secret = add_key(site.store)
-    assert ask(site, presigned(key_id, secret, at=now()))[0] == 200
-
-
-def test_a_disabled_key_is_as_good_as_none(site: ApiSite) -> None:
-    key_id, secret = add_key(site.store, disabled_at=1.0)
-    status, text = ask(site, signed(key_id, secret, at=now()))
-    assert status == 403
-    assert "<Code>InvalidClientTokenId</Code>" in text
-
-
-def test_a_key_is_good_for_the_service_that_it_signs_for(site: ApiSite) -> None:
-    key_id, secret = add_key(site.store)
-    status, text = ask(site, signed(key_id, secret, service="ec2", at=now()))
-    assert status == 403
-    assert "<Code>SignatureDoesNotMatch</Code>" in text
-
-
-def test_who_has_used_a_key_is_known(site: ApiSite) -> None:
-    key_id, secret = add_key(site.store)
-    ask(site, signed(key_id, secret, at=now()))
-    site.callers.write_uses()
-    (row,) = ask_keys(site)
-    assert abs(row.last_used_at - now().timestamp()) < 3600
-
-
-def test_an_honest_caller_who_is_quick_gets_through(store: Store, tmp_path: Path) -> None:
-    """Two equal changes of one second have one signature; the SDK signs the second one anew."""
-    delete = Action("DeleteClientVpnEndpoint", lambda _: {}, changes=True, role=Role.OPERATOR)
-    with ApiSite(store, tmp_path, {"DeleteClientVpnEndpoint": delete}) as site:
-        key_id, secret = add_key(site.store)
-        client = site.client_with("ec2", key_id, secret, retries={"mode": "standard", "total_max_attempts": 8})
-        for _ in range(3):
-            client.delete_client_vpn_endpoint(ClientVpnEndpointId="cvpn-endpoint-0")
-    assert [row.outcome for row in audited(store)].count("ok") == 3
 
 
 # Forms of HTTP
@@ -330,33 +209,3 @@ def test_faults_have_codes_and_no_details(store: Store, tmp_path: Path, run: Any
     assert f"<Code>{code}</Code>" in text
     assert "mistake" not in text
     assert "gone" not in text
-
-
-# Many at once
-
-
-def test_a_thousand_calls_at_once_are_all_answered(site: ApiSite) -> None:
-    """Half of them change something: each is carried out once, and those who read do not wait for the others."""
-
-    def call(number: int) -> int:
-        return ask_socket(site, CREATE if number % 2 else IDENTITY)[0]
-
-    with ThreadPoolExecutor(100) as pool:
-        assert set(pool.map(call, range(1000))) == {200}
-    assert len(ask_keys(site)) == 500
-    assert [row.outcome for row in audited(site.store)] == ["ok"] * 500
-
-
-def test_one_token_many_times_at_once_is_one_change(store: Store, tmp_path: Path) -> None:
-    done = []
-
-    def run(_: Call) -> dict[str, Any]:
-        done.append(threading.get_ident())
-        return {"Status": {"Code": "creating"}}
-
-    create = Action("CreateClientVpnRoute", run, changes=True, role=Role.OPERATOR)
-    fields = {"ClientVpnEndpointId": "x", "DestinationCidrBlock": "y", "TargetVpcSubnetId": "z", "ClientToken": "t"}
-    body = urlencode({"Action": "CreateClientVpnRoute", **fields}).encode()
-    with ApiSite(store, tmp_path, {"CreateClientVpnRoute": create}) as site, ThreadPoolExecutor(20) as pool:
-        assert {answer[0] for answer in pool.map(lambda _: ask_socket(site, body), range(50))} == {200}
-    assert len(done) == 1
