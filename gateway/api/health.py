@@ -10,6 +10,8 @@ They need no access key, and tell strangers little: whoever does not come from t
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 __all__ = ["HealthPages"]
 
 ASKED_AT_ONCE: Final = 2
-"""Threads that wait for the daemon; whoever else asks waits for them."""
+"""Threads that wait for the daemon or the store."""
+GOOD_FOR_S: Final = 1.0
+"""How long an answer is good for: however many strangers ask, the daemon is asked once a second."""
+PATIENCE_S: Final = 10.0
+"""How long an answer may take; Prometheus itself waits as long."""
 _SILENT: Final = {
     "code": "daemon-silent",
     "severity": "error",
@@ -64,6 +70,8 @@ class HealthPages:
         self._store = store
         self.trusted = trusted
         self._turns = trio.CapacityLimiter(ASKED_AT_ONCE)
+        self._finding_out: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
+        self._answers: dict[str, tuple[float, Any]] = {}
 
     def routes(self) -> list[Route]:
         """Where they are."""
@@ -87,7 +95,7 @@ class HealthPages:
             found = [_silent(status)]
         else:
             found = [condition for condition in status["health"] if condition["code"] == "endpoint-down"]
-        if problem := await trio.to_thread.run_sync(self._store_problem, limiter=self._turns):
+        if problem := await self._remembered("store", self._store_problem):
             found.append(_STORE_AWAY | {"explanation": problem})
         return self._page(request, found, is_well=not found)
 
@@ -102,18 +110,19 @@ class HealthPages:
 
     async def _ask(self, request: str) -> Any:
         """What the daemon answers, or the sentence that says why it does not."""
-        work = partial(self._ask_daemon, {"request": request})
-        try:
-            return await trio.to_thread.run_sync(work, limiter=self._turns)
-        except ControlError as error:
-            return str(error)
+        return await self._remembered(request, partial(self._ask_or_say_why_not, request))
 
-    def _store_problem(self) -> str | None:
-        try:
-            self._store.counter()
-        except StoreError as error:
-            return str(error)
-        return None
+    async def _remembered(self, key: str, find_out: Callable[[], Any]) -> Any:
+        """What `find_out` has said lately, or says now, in a thread; a sentence where that takes too long."""
+        async with self._finding_out[key]:
+            moment, answer = self._answers.get(key, (-math.inf, None))
+            if trio.current_time() - moment < GOOD_FOR_S:
+                return answer
+            answer = f"There was no answer within {PATIENCE_S:.0f} s."
+            with trio.move_on_after(PATIENCE_S):
+                answer = await trio.to_thread.run_sync(find_out, limiter=self._turns, abandon_on_cancel=True)
+            self._answers[key] = trio.current_time(), answer
+            return answer
 
     def _page(self, request: Request, found: Sequence[Mapping[str, str]], *, is_well: bool) -> Response:
         answer: dict[str, Any] = {"status": "ok" if is_well else "failing"}
@@ -131,6 +140,21 @@ class HealthPages:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return address.is_loopback or any(address in network for network in self.trusted)
+
+    # In a thread
+
+    def _ask_or_say_why_not(self, request: str) -> Any:
+        try:
+            return self._ask_daemon({"request": request})
+        except ControlError as error:
+            return str(error)
+
+    def _store_problem(self) -> str | None:
+        try:
+            self._store.counter()
+        except StoreError as error:
+            return str(error)
+        return None
 
 
 def _silent(why: str) -> dict[str, str]:

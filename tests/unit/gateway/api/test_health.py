@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import math
+import threading
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import trio
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
+from gateway.api import health
 from gateway.api.app import PEER_UID
 from gateway.api.health import HealthPages
 from gateway.control_socket import ControlError
@@ -37,16 +41,21 @@ class Watched:
     def __init__(self, store: Store) -> None:
         self.answer: dict[str, Any] | None = metrics_document()
         self.store = store
+        self.asked = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.pages = HealthPages(self.ask, store, [IPv4Network("10.20.0.0/24")])
 
     def ask(self, request: Mapping[str, Any]) -> Any:
+        self.asked += 1
+        self.gate.wait()
         if self.answer is None:
             raise ControlError("No gateway answers at /run/x: Connection refused. Is `portway serve` running?")
         assert request["request"] in ("status", "metrics")
         return self.answer
 
     async def get(self, path: str, source: str = "127.0.0.1", **headers: str) -> httpx.Response:
-        pages = HealthPages(self.ask, self.store, [IPv4Network("10.20.0.0/24")])
-        app = Starlette(routes=pages.routes())
+        app = Starlette(routes=self.pages.routes())
         transport = httpx.ASGITransport(_on_unix_socket(app) if source == "socket" else app, client=(source, 40000))
         async with httpx.AsyncClient(transport=transport, base_url="https://gateway") as client:
             return await client.get(path, headers=headers)
@@ -66,7 +75,8 @@ def _on_unix_socket(app: Starlette) -> Any:
 
 
 @pytest.fixture
-def watched(store: Store) -> Watched:
+def watched(store: Store, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    monkeypatch.setattr(health, "GOOD_FOR_S", 0.0)
     return Watched(store)
 
 
@@ -127,6 +137,25 @@ async def test_openmetrics_for_who_asks_for_it(watched: Watched) -> None:
     page = await watched.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert page.headers["content-type"].startswith("application/openmetrics-text")
     assert page.text.endswith("# EOF\n")
+
+
+async def test_however_many_ask_the_daemon_is_asked_once_in_a_while(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "GOOD_FOR_S", math.inf)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(watched.get, "/healthz", STRANGER)
+    assert watched.asked == 1
+
+
+async def test_a_daemon_that_hangs_is_a_failure(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PATIENCE_S", 0.05)
+    watched.gate.clear()
+    page = await watched.get("/healthz")
+    watched.gate.set()
+    assert (page.status_code, page.json()["conditions"][0]["code"]) == (503, "daemon-silent")
+    assert page.json()["conditions"][0]["explanation"].startswith("There was no answer within")
 
 
 @pytest.mark.parametrize("source", [STRANGER, f"::ffff:{STRANGER}", "2001:db8::7"])
