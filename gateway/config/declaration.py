@@ -74,6 +74,7 @@ def _check_names(what: str, names: Iterable[object]) -> None:
 
 Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_check_label)]
 Text = Annotated[str, Field(max_length=255)]
+GroupName = Annotated[str, Field(min_length=1, max_length=255)]
 Certificate = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=-1, le=65535)]
 
@@ -86,10 +87,10 @@ class SecurityGroupRule(Section):
     from_port: Port | None = None
     """The first port, or the ICMP type; every one where it is left out."""
     to_port: Port | None = None
-    """The last port, or the ICMP code; the same as from_port where it is left out."""
+    """The last port, or the ICMP code; the same port, or every code, where it is left out."""
     cidr: Network | None = None
     """The network on the other side, as "10.20.0.0/24"."""
-    group: Label | None = None
+    group: GroupName | None = None
     """The security group on the other side, by its name."""
     description: Text = ""
     """For people."""
@@ -106,7 +107,7 @@ class SecurityGroupRule(Section):
 class SecurityGroup(Section):
     """`[[security_group]]`: a stateful filter by protocol and port. What no rule allows does not pass."""
 
-    name: Label
+    name: GroupName
     """What endpoints call it, as "web"."""
     vpc: Label = "main"
     """The VPC whose networks it is for."""
@@ -133,7 +134,7 @@ class TargetNetwork(Section):
     """Whether targets see the gateway's address; what it says has to be true."""
     gateway: Address | None = None
     """The network's next hop; what it says has to be true."""
-    security_groups: Annotated[ListOf[Label], Field(min_length=1)] | None = None
+    security_groups: Annotated[ListOf[GroupName], Field(min_length=1)] | None = None
     """The names of its security groups; those of the endpoint where it is left out."""
 
 
@@ -245,7 +246,7 @@ class Endpoint(Section):
     """Whether target networks may open connections to clients."""
     vpc: Label | None = None
     """The VPC of its networks; needed where it has security_groups and no network."""
-    security_groups: Annotated[ListOf[Label], Field(min_length=1)] | None = None
+    security_groups: Annotated[ListOf[GroupName], Field(min_length=1)] | None = None
     """The names of the security groups of its networks; the VPC's "default" where it is left out."""
     authentication: Authentication
     """The table [endpoint.authentication]."""

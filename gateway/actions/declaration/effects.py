@@ -1,0 +1,247 @@
+"""What a declaration does to people: who gains and loses access to what, and what those who are connected notice.
+
+Routes and rules are compiled before and after, as gateways compile them, and compared address by address; so a rule
+that another one shadows shows as nothing. Read off what the store asks for: what a host refuses is in no row yet. This
+is why it does not need what gateways build, and why `gateway.managed` is not known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from gateway.actions.endpoint_spec import endpoint_spec
+from gateway.actions.objects import is_visible
+from gateway.store import schema
+from policy import (
+    Aspect,
+    AuthorizationRule,
+    GatewaySpec,
+    Route,
+    ServerCertificate,
+    TargetNetwork,
+    Verdict,
+    compare,
+    compile_access,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from sqlalchemy import Row
+
+    from gateway.actions.call import Call
+    from gateway.actions.declaration.state import Held, State
+    from policy import AccessTable, EndpointSpec
+
+__all__ = ["AccessChange", "AffectedSession", "Reach", "access_changes", "affected_sessions", "read_reach"]
+
+_END: Final = 2**32
+_EVERYONE: Final = frozenset[str]()
+
+Span = tuple[int, int]
+"""Addresses from the first to just before the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One endpoint, as far as clients notice it."""
+
+    name: str
+    spec: EndpointSpec | None
+    """None where it does not run: it has no target network."""
+    filters: frozenset[tuple[object, ...]]
+    """What its security groups let pass."""
+
+    def allowed(self, groups: AbstractSet[str]) -> list[Span]:
+        """What clients with these groups may reach."""
+        return _spans(compile_access(self.spec, groups)) if self.spec else []
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups that rules name."""
+        rules = self.spec.authorization_rules if self.spec else ()
+        return frozenset(rule.group for rule in rules if rule.group is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessChange:
+    """What clients of an endpoint may reach anew, and no longer."""
+
+    endpoint: str
+    group: str | None
+    """The clients that have this group and no other; None for those without one, and so for everyone."""
+    gains: tuple[str, ...]
+    losses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedSession:
+    """Somebody who is connected, and notices."""
+
+    row: Row[Any]
+    endpoint: str
+    effects: tuple[str, ...]
+    gains: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+def read_reach(call: Call, state: State) -> dict[str, Reach]:
+    """All endpoints of a state, by id."""
+    return {held.row.id: _reach(call, state, name, held) for name, held in state.endpoints.items()}
+
+
+def access_changes(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> Iterator[AccessChange]:
+    """Who gains and loses what. A group is named where it is different for it than for everyone."""
+    for endpoint_id in _ordered(before, after):
+        old, new = before.get(endpoint_id), after.get(endpoint_id)
+        name = (new or old).name  # type: ignore[union-attr]  # it is in one of them
+        everyone = _difference(old, new, _EVERYONE)
+        if any(everyone):
+            yield AccessChange(name, None, *everyone)
+        groups = (old.groups if old else _EVERYONE) | (new.groups if new else _EVERYONE)
+        for group in sorted(groups):
+            own = _difference(old, new, {group})
+            if own != everyone:
+                yield AccessChange(name, group, *own)
+
+
+def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[str, Reach]) -> Iterator[AffectedSession]:
+    """Those who are connected and notice, the longest connected first."""
+    table = schema.connection
+    alive = select(table).where(table.c.ended_at.is_(None), table.c.endpoint_id.in_(list(before)))
+    common = {endpoint_id: tuple(_effects(reach, after.get(endpoint_id))) for endpoint_id, reach in before.items()}
+    for row in call.connection.execute(alive.order_by(table.c.established_at, table.c.id)):
+        if not is_visible(call, row.endpoint_id):
+            continue
+        old, new = before[row.endpoint_id], after.get(row.endpoint_id)
+        gains, losses = _difference(old, new, frozenset(row.groups))
+        effects = common[row.endpoint_id]
+        if (gains or losses) and "is cut off" not in effects:
+            effects = (*effects, "access changes")
+        if effects:
+            yield AffectedSession(row, old.name, effects, gains, losses)
+
+
+def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
+    """What everybody who is connected to an endpoint notices."""
+    if new is None or new.spec is None:
+        yield "is cut off"
+        return
+    if old.spec is None:
+        return
+    renamed = replace(new.spec, name=old.spec.name)
+    changes = compare(GatewaySpec((old.spec,)), GatewaySpec((renamed,))).changed
+    aspects = changes[0].aspects if changes else frozenset()
+    if aspects & {Aspect.RESTART, Aspect.PUSHED}:
+        yield "reconnects"
+    if Aspect.TRUST in aspects:
+        yield "is checked again"
+    if old.filters != new.filters:
+        yield "security groups change"
+
+
+def _ordered(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> list[str]:
+    names = {endpoint_id: reach.name for endpoint_id, reach in (*before.items(), *after.items())}
+    return sorted(names, key=lambda endpoint_id: (names[endpoint_id], endpoint_id))
+
+
+# Rows
+
+
+def _reach(call: Call, state: State, name: str, held: Held) -> Reach:
+    filters = frozenset(_filters(call, held))
+    if not held.networks:
+        return Reach(name, None, filters)
+    declared = held.declared
+    spec = endpoint_spec(name, held.row._asdict(), call.settings)
+    authentication = replace(
+        spec.authentication,
+        client_root_certificate_chain=_chain(call, declared.authentication.client_root_certificate_chain),
+        certificate_revocation_list=(declared.authentication.certificate_revocation_list or "").encode() or None,
+    )
+    automatic = (Route(IPv4Network(destination), target) for destination, target in sorted(held.automatic))
+    routes = (Route(route.destination, route.target) for route in declared.route)
+    return Reach(
+        name,
+        replace(
+            spec,
+            server_certificate=ServerCertificate(_chain(call, declared.server_certificate), b""),
+            authentication=authentication,
+            target_networks=tuple(_targets(state, held)),
+            routes=(*automatic, *routes),
+            authorization_rules=tuple(
+                AuthorizationRule(rule.destination, rule.group) for rule in declared.authorization_rule
+            ),
+        ),
+        filters,
+    )
+
+
+def _targets(state: State, held: Held) -> Iterator[TargetNetwork]:
+    for name in held.networks:
+        row = state.networks.get(name)
+        if row is not None:
+            next_hop = IPv4Address(row.next_hop) if row.next_hop else None
+            yield TargetNetwork(name, row.interface, IPv4Network(row.cidr), row.nat, next_hop)
+
+
+def _chain(call: Call, arn: str) -> bytes:
+    query = select(schema.certificate.c.chain).where(schema.certificate.c.arn == arn)
+    return str(call.connection.scalar(query) or "").encode()
+
+
+def _filters(call: Call, held: Held) -> Iterator[tuple[object, ...]]:
+    """Each network with each rule that filters it."""
+    table = schema.security_group_rule.c
+    columns = (table.is_egress, table.protocol, table.from_port, table.to_port, table.cidr, table.referenced_group_id)
+    for name, network in held.networks.items():
+        query = select(*columns).where(table.group_id.in_(network.group_ids))
+        yield from ((name, *row) for row in call.connection.execute(query))
+
+
+# Addresses
+
+
+def _difference(
+    old: Reach | None, new: Reach | None, groups: AbstractSet[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What clients with these groups gain and lose, as networks."""
+    before = old.allowed(groups) if old else []
+    after = new.allowed(groups) if new else []
+    return _networks(_without(after, before)), _networks(_without(before, after))
+
+
+def _spans(table: AccessTable) -> list[Span]:
+    starts = [int.from_bytes(start, "big") for start in table.starts]
+    ends = [*starts[1:], _END]
+    verdicts = map(Verdict, table.verdicts)
+    return [(start, end) for start, end, verdict in zip(starts, ends, verdicts, strict=True) if verdict.allowed]
+
+
+def _without(spans: Iterable[Span], others: list[Span]) -> Iterator[Span]:
+    """What of ascending spans is in none of the other ascending ones."""
+    for start, end in spans:
+        begin = start
+        for other_start, other_end in others:
+            if other_end <= begin:
+                continue
+            if other_start >= end:
+                break
+            if begin < other_start:
+                yield begin, other_start
+            begin = max(begin, other_end)
+        if begin < end:
+            yield begin, end
+
+
+def _networks(spans: Iterable[Span]) -> tuple[str, ...]:
+    return tuple(
+        str(network)
+        for start, end in spans
+        for network in summarize_address_range(IPv4Address(start), IPv4Address(end - 1))
+    )
