@@ -74,7 +74,7 @@ class ManagedService:
         self._wake = trio.Event()
         self._problem = _NOT_OPENED
         self.settled = trio.Event()
-        """Set when what the store asks for, or else what was last known, has been carried out for the first time."""
+        """Set when what the store asks for, or else what was last known, has been carried out, or neither can be."""
         connection_log.follow(self._note_record)
 
     # What the daemon tells it, and asks
@@ -125,7 +125,6 @@ class ManagedService:
         async def go_on_with_last_known() -> None:
             snapshot = await trio.to_thread.run_sync(last_known.read)
             self._outcomes = await controller.carry_out(snapshot, self._host_problems)
-            self.settled.set()
 
         store = await self._until_it_works(self._open, go_on_with_last_known)
         rounds = Rounds(
@@ -188,6 +187,7 @@ class ManagedService:
             except StoreError as error:
                 self._note_problem(str(error))
             await meanwhile()
+            self.settled.set()
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MOST_S)
 
