@@ -22,6 +22,7 @@ from gateway.cli.objects import (
     certificate,
     connection,
     crl,
+    declaration,
     endpoint,
     log,
     network,
@@ -69,6 +70,7 @@ app = typer.Typer(name="portway", no_args_is_help=True, pretty_exceptions_enable
 for command, lines in EXAMPLES.items():
     app.command(epilog=examples(*lines))(command)
 app.add_typer(pki_app, name="pki")
+declaration.register(app)
 OBJECTS = {
     "endpoint": endpoint.app,
     "network": network.app,
