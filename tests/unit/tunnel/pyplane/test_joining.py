@@ -119,6 +119,7 @@ def test_some_packets_continue_no_train(packet: bytes) -> None:
         segment(1000, 1000, tcp={"flags": "PA"}),
         segment(3, 1000, tcp={"flags": "PA"}),
     ],
+    ids=["shorter by one", "of one octet", "a push", "a short push"],
 )
 def test_a_push_or_a_shorter_segment_ends_a_train(last: bytes) -> None:
     train = Train(PEER, segment())
