@@ -1,6 +1,6 @@
 """What the API proves itself with: the configured certificate, or one of its own that the built-in authority issues.
 
-Owns the TLS context. Blocks: runs in threads. Must not know HTTP.
+Owns how TLS is served. Blocks: runs in threads. Must not know HTTP.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from gateway.pki import PkiError, ServiceCertificate
-from gateway.pki.names import looks_like_host
+from gateway.pki import PkiError, ServiceCertificate, looks_like_host
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config.settings import ApiSettings, GatewaySettings
 
-__all__ = ["CertificateError", "api_names", "load_certificate", "make_tls_context", "own_certificate_file"]
+__all__ = ["CertificateError", "api_names", "make_tls_context", "own_certificate_file", "serving_context"]
 
 _NAME = "portway-api"
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - addresses that a certificate cannot name
@@ -27,18 +26,11 @@ class CertificateError(Exception):
     """There is no certificate that the API could serve with; the text is a sentence for the administrator."""
 
 
-def make_tls_context() -> ssl.SSLContext:
-    """Make a context for HTTP/1.1 and HTTP/2, which has no certificate yet."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
+def make_tls_context(settings: GatewaySettings) -> ssl.SSLContext:
+    """Make a context with the certificate that there is now; its own is renewed first where that is due.
 
-
-def load_certificate(context: ssl.SSLContext, settings: GatewaySettings) -> None:
-    """Have new connections use the certificate that there is now; its own is renewed first where that is due.
-
-    Raises `CertificateError`.
+    Always a new one: OpenSSL's must not change while another thread begins a connection with it. Raises
+    `CertificateError`.
     """
     certificate, key = settings.api.certificate, settings.api.private_key
     try:
@@ -46,11 +38,20 @@ def load_certificate(context: ssl.SSLContext, settings: GatewaySettings) -> None
             own = _own_certificate(settings)
             own.ensure(api_names(settings.api))
             certificate, key = own.certificate_file, own.key_file
-        context.load_cert_chain(certificate, key)
+        return serving_context(certificate, key)
     except PkiError as error:
         raise CertificateError(str(error)) from error
     except (OSError, ssl.SSLError) as error:
         raise CertificateError(f"The API cannot use {certificate} with {key}: {error}.") from error
+
+
+def serving_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Make a context for HTTP/1.1 and HTTP/2 over TLS 1.2 and later. Raises what `ssl` raises."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def own_certificate_file(settings: GatewaySettings) -> Path:

@@ -24,9 +24,12 @@ from gateway.api.app import PEER_UID
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.applications import Starlette
+
+    Tls = Callable[[], ssl.SSLContext] | None
 
 __all__ = ["HttpServer", "ListenError", "listen_tcp", "listen_unix"]
 
@@ -65,8 +68,11 @@ class HttpServer:
         self._config = _http_config()
         self._context = WorkerContext(None)
 
-    async def run(self, listening: list[socket.socket], limit: int, tls: ssl.SSLContext | None = None) -> None:
-        """Serve until `stop`; requests in progress then have a moment to end. Closes the sockets."""
+    async def run(self, listening: list[socket.socket], limit: int, tls: Tls = None) -> None:
+        """Serve until `stop`; requests in progress then have a moment to end. Closes the sockets.
+
+        `tls` gives the context for each new connection.
+        """
         slots = trio.CapacityLimiter(limit)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
@@ -81,7 +87,11 @@ class HttpServer:
         await self._context.terminated.set()
 
     async def _accept(
-        self, listening: socket.socket, slots: trio.CapacityLimiter, tls: ssl.SSLContext | None, nursery: trio.Nursery
+        self,
+        listening: socket.socket,
+        slots: trio.CapacityLimiter,
+        tls: Tls,
+        nursery: trio.Nursery,
     ) -> None:
         with trio.socket.from_stdlib_socket(listening) as acceptor:
             while True:
@@ -90,12 +100,16 @@ class HttpServer:
                 nursery.start_soon(self._serve, connection, tls, slots, token)
 
     async def _serve(
-        self, connection: trio.socket.SocketType, tls: ssl.SSLContext | None, slots: trio.CapacityLimiter, token: object
+        self,
+        connection: trio.socket.SocketType,
+        tls: Tls,
+        slots: trio.CapacityLimiter,
+        token: object,
     ) -> None:
         try:
             state = ConnectionState({PEER_UID: _peer_uid(connection)} if connection.family == socket.AF_UNIX else {})
             plain = _PatientStream(connection)
-            stream = trio.SSLStream(plain, tls, server_side=True, https_compatible=True) if tls else plain
+            stream = trio.SSLStream(plain, tls(), server_side=True, https_compatible=True) if tls else plain
             # hypercorn's types say TLS; it takes plain streams as well.
             await TCPServer(self._app, self._config, self._context, state, cast("Any", stream))
         except Exception:  # one connection must not end the server

@@ -24,7 +24,7 @@ import trio
 from gateway.actions.loading import load_actions
 from gateway.api.app import Api, build_app
 from gateway.api.callers import Callers
-from gateway.api.certificate import CertificateError, load_certificate, make_tls_context
+from gateway.api.certificate import CertificateError, make_tls_context
 from gateway.api.dispatch import Dispatcher
 from gateway.api.health import HealthPages
 from gateway.api.listening import CONNECTIONS, SOCKET_CONNECTIONS, HttpServer, listen_tcp, listen_unix
@@ -72,12 +72,11 @@ class _Server:
         self._dispatcher = Dispatcher(store, config.settings.api.service, load_actions())
         ask_daemon = partial(ask, config.settings.control_socket)
         self._health = HealthPages(ask_daemon, store, config.settings.api.metrics_from)
-        self._tls = make_tls_context()
 
     async def run(self) -> None:
         """Serve until a signal ends it."""
         api = self._settings.api
-        await trio.to_thread.run_sync(load_certificate, self._tls, self._settings)
+        self._tls = await trio.to_thread.run_sync(make_tls_context, self._settings)
         with ExitStack() as sockets:
             addresses = [sockets.enter_context(listen_tcp(address)) for address in api.listen]
             unix = sockets.enter_context(listen_unix(api.socket))
@@ -87,7 +86,7 @@ class _Server:
                 nursery.start_soon(self._keep_house)
                 nursery.start_soon(self._feed_watchdog)
                 async with trio.open_nursery() as serving:
-                    serving.start_soon(server.run, addresses, CONNECTIONS, self._tls)
+                    serving.start_soon(server.run, addresses, CONNECTIONS, lambda: self._tls)
                     serving.start_soon(server.run, [unix], SOCKET_CONNECTIONS)
                     self._service.ready(self._summary())
                     logger.info("API ready", listen=list(api.listen), socket=str(api.socket))
@@ -123,7 +122,7 @@ class _Server:
 
     def _renew_certificate(self) -> None:
         try:
-            load_certificate(self._tls, self._settings)
+            self._tls = make_tls_context(self._settings)
         except CertificateError as error:
             logger.warning("the API's certificate could not be renewed", problem=str(error))
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from gateway.store.schema import access_key, audit
-from tests.unit.gateway.api.site import ApiSite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from gateway.actions import Role, ServiceSettings
 from gateway.actions.loading import load_actions
 from gateway.api.app import Api, build_app
 from gateway.api.callers import Callers
-from gateway.api.certificate import make_tls_context
+from gateway.api.certificate import serving_context
 from gateway.api.dispatch import Dispatcher
 from gateway.api.listening import HttpServer, listen_tcp, listen_unix
 from gateway.pki import ServiceCertificate
@@ -51,9 +51,7 @@ class ApiSite:
         self._boto_clients = ExitStack()
 
     def __enter__(self) -> Self:
-        tls = make_tls_context()
-        tls.load_cert_chain(self._certificate.certificate_file, self._certificate.key_file)
-        self._tls = tls
+        self._tls = serving_context(self._certificate.certificate_file, self._certificate.key_file)
         self._tcp = listen_tcp("127.0.0.1:0")
         self._unix = listen_unix(self.socket)
         self.port = int(self._tcp.getsockname()[1])
@@ -97,7 +95,7 @@ class ApiSite:
         self._token = trio.lowlevel.current_trio_token()
         server = HttpServer(build_app(Api(self.callers, self.dispatcher)))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.run, [self._tcp], ENOUGH_CONNECTIONS, self._tls)
+            nursery.start_soon(server.run, [self._tcp], ENOUGH_CONNECTIONS, lambda: self._tls)
             nursery.start_soon(server.run, [self._unix], ENOUGH_CONNECTIONS)
             self._is_up.set()
             await self._ended.wait()

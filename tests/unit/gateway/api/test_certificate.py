@@ -10,7 +10,6 @@ import pytest
 from gateway.api.certificate import (
     CertificateError,
     api_names,
-    load_certificate,
     make_tls_context,
     own_certificate_file,
 )
@@ -58,23 +57,23 @@ def test_it_is_named_by_whatever_callers_may_reach_it_by(settings: GatewaySettin
 
 
 def test_its_own_is_made_and_loaded(settings: GatewaySettings) -> None:
-    load_certificate(make_tls_context(), settings)
+    make_tls_context(settings)
     assert own_certificate_file(settings).exists()
 
 
 def test_the_configured_one_comes_first(settings: GatewaySettings, tmp_path: Path) -> None:
     Authority(tmp_path / "pki").init()
     Authority(tmp_path / "pki").issue_server("server")
-    load_certificate(make_tls_context(), with_files(settings, tmp_path / "pki" / "server"))
+    make_tls_context(with_files(settings, tmp_path / "pki" / "server"))
     assert not own_certificate_file(settings).exists()
 
 
 def test_one_that_cannot_be_used_is_named(settings: GatewaySettings, tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match=r"missing\.crt"):
-        load_certificate(make_tls_context(), with_files(settings, tmp_path / "missing"))
+        make_tls_context(with_files(settings, tmp_path / "missing"))
 
 
 def test_a_directory_that_cannot_be_written_is_named(settings: GatewaySettings, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("no directory")
     with pytest.raises(CertificateError, match="state"):
-        load_certificate(make_tls_context(), settings)
+        make_tls_context(settings)
