@@ -57,6 +57,21 @@ def test_a_disabled_key_is_as_good_as_none(site: ApiSite) -> None:
     assert "<Code>InvalidClientTokenId</Code>" in text
 
 
+def test_an_unknown_key_costs_what_a_known_one_costs(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_id, _ = add_key(site.store)
+    opened: list[bytes] = []
+    vault_open = site.store.vault.open
+
+    def noted(sealed: bytes) -> bytes:
+        opened.append(sealed)
+        return vault_open(sealed)
+
+    monkeypatch.setattr(site.store.vault, "open", noted)
+    for each in (key_id, "PWKANOBODYNOBODYNOBO"):
+        assert ask(site, signed(each, "guessed", at=now()))[0] == 403
+    assert len(opened) == 2
+
+
 def test_a_key_is_good_for_the_service_that_it_signs_for(site: ApiSite) -> None:
     key_id, secret = add_key(site.store)
     status, text = ask(site, signed(key_id, secret, service="ec2", at=now()))

@@ -1,0 +1,61 @@
+"""Addresses are listened on, or refused with a sentence; a Unix socket is its owner's from its first moment."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.api.listening import ListenError, listen_tcp, listen_unix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")])
+def test_addresses_of_both_families_are_listened_on(address: str, host: str) -> None:
+    with listen_tcp(address) as listening:
+        port = listening.getsockname()[1]
+        socket.create_connection((host, port)).close()
+
+
+def test_all_addresses_of_one_family_leave_the_others_free() -> None:
+    with listen_tcp("[::]:0") as first, listen_tcp(f"0.0.0.0:{first.getsockname()[1]}") as second:
+        assert first.getsockname()[1] == second.getsockname()[1]
+
+
+def test_an_address_that_is_taken_is_named() -> None:
+    with listen_tcp("127.0.0.1:0") as first:
+        port = first.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{port}: Address already in use"):
+            listen_tcp(f"127.0.0.1:{port}")
+
+
+def test_a_unix_socket_is_its_owners_only(tmp_path: Path) -> None:
+    with listen_unix(tmp_path / "api.sock"):
+        assert stat.S_IMODE((tmp_path / "api.sock").stat().st_mode) == 0o600
+
+
+def test_a_socket_that_somebody_listens_on_stays(tmp_path: Path) -> None:
+    with listen_unix(tmp_path / "api.sock") as first:
+        with pytest.raises(ListenError, match="Another process listens"):
+            listen_unix(tmp_path / "api.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(tmp_path / "api.sock"))
+            first.setblocking(True)
+            first.accept()[0].close()
+
+
+def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
+    listen_unix(tmp_path / "api.sock").close()
+    assert (tmp_path / "api.sock").exists()
+    with listen_unix(tmp_path / "api.sock"), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(tmp_path / "api.sock"))
+
+
+@pytest.mark.parametrize("name", ["missing/api.sock", "x" * 200])
+def test_a_place_where_no_socket_can_be_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ListenError, match=r"The API's socket .* cannot be made"):
+        listen_unix(tmp_path / name)
