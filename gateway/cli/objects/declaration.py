@@ -67,7 +67,7 @@ def apply(
         reply = _apply(service, file, prune=prune, ExpectedDigest=expect)
         service.done(reply, plan_text(reply))
         return
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise fail("Nobody can be asked here. Say --yes, or --expect with the digest of a plan.")
     planned = _apply(service, file, prune=prune, Plan=True)
     if not planned.get("Changes"):
@@ -101,6 +101,10 @@ def export(
         return
     write_new(output, text)
     say(f"The endpoints are in {output}.")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _apply(service: Service, file: Path, *, prune: bool, **more: Any) -> dict[str, Any]:
