@@ -56,6 +56,7 @@ def converse(talk: Conversation) -> None:
     speak_of_tags(talk, endpoint_id)
     speak_of_access_keys(talk, endpoint_id)
     speak_of_the_past(talk, endpoint_id)
+    speak_of_declarations(talk)
     end_everything(talk, endpoint_id, groups)
 
 
@@ -336,6 +337,14 @@ def speak_of_the_past(talk: Conversation, endpoint_id: str) -> None:
     all_pages(talk, "GetUsage", **when, **who, GroupBy="endpoint")
     about = {"CallerId": "PWKACONFORMS", "ActionName": "CreateTags", "ResourceId": endpoint_id, "Outcome": "ok"}
     assert all_pages(talk, "DescribeAuditEvents", **when, **about)
+
+
+def speak_of_declarations(talk: Conversation) -> None:
+    document = talk.say("ExportConfiguration")["Document"]
+    planned = talk.say("ApplyConfiguration", Document=document, Plan=True, Prune=True)
+    assert planned["Applied"] is False
+    applied = talk.say("ApplyConfiguration", Document=document, Prune=True, ExpectedDigest=planned["Digest"])
+    assert applied["Applied"] is True
 
 
 def end_everything(talk: Conversation, endpoint_id: str, groups: list[str]) -> None:
