@@ -7,6 +7,7 @@ is why it does not need what gateways build, and why `gateway.managed` is not kn
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from gateway.actions.endpoint_spec import endpoint_spec
-from gateway.actions.objects import is_visible
 from gateway.store import schema
 from policy import (
     Aspect,
@@ -38,13 +38,24 @@ if TYPE_CHECKING:
     from gateway.actions.declaration.state import Held, State
     from policy import AccessTable, EndpointSpec
 
-__all__ = ["AccessChange", "AffectedSession", "Reach", "access_changes", "affected_sessions", "read_reach"]
+__all__ = [
+    "AccessChange",
+    "AffectedSession",
+    "Comparison",
+    "Reach",
+    "access_changes",
+    "affected_sessions",
+    "read_reach",
+]
 
+CUT_OFF: Final = "is cut off"
 _END: Final = 2**32
 _EVERYONE: Final = frozenset[str]()
 
 Span = tuple[int, int]
 """Addresses from the first to just before the last."""
+Difference = tuple[tuple[str, ...], tuple[str, ...]]
+"""Networks that are gained, and that are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,38 @@ class Reach:
         """What clients with these groups may reach."""
         return _spans(compile_access(self.spec, groups)) if self.spec else []
 
+    def destinations_by_group(self) -> dict[str, set[IPv4Network]]:
+        """What rules name for each group."""
+        found: defaultdict[str, set[IPv4Network]] = defaultdict(set)
+        for rule in self.spec.authorization_rules if self.spec else ():
+            if rule.group is not None:
+                found[rule.group].add(rule.destination)
+        return found
+
+
+class Comparison:
+    """One endpoint before and after; None where it is not there."""
+
+    def __init__(self, old: Reach | None, new: Reach | None) -> None:
+        self._sides = (old, new)
+        self._own = tuple(side.destinations_by_group() if side else {} for side in self._sides)
+        self._is_same = _access_basis(old) == _access_basis(new)
+        self._known: dict[object, Difference] = {}
+
     @property
-    def groups(self) -> frozenset[str]:
-        """The groups that rules name."""
-        rules = self.spec.authorization_rules if self.spec else ()
-        return frozenset(rule.group for rule in rules if rule.group is not None)
+    def groups(self) -> list[str]:
+        """The groups that rules name, before or after."""
+        return sorted(self._own[0].keys() | self._own[1].keys())
+
+    def difference(self, groups: AbstractSet[str]) -> Difference:
+        """What clients with these groups gain and lose, as networks. Groups with equal rules are looked at once."""
+        if self._is_same:
+            return (), ()
+        rules = tuple(frozenset().union(*(own.get(group, ()) for group in groups)) for own in self._own)
+        if rules not in self._known:
+            before, after = (side.allowed(groups) if side else [] for side in self._sides)
+            self._known[rules] = _networks(_without(after, before)), _networks(_without(before, after))
+        return self._known[rules]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +135,13 @@ def read_reach(call: Call, state: State) -> dict[str, Reach]:
 
 def access_changes(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> Iterator[AccessChange]:
     """Who gains and loses what. A group is named where it is different for it than for everyone."""
-    for endpoint_id in _ordered(before, after):
-        old, new = before.get(endpoint_id), after.get(endpoint_id)
-        name = (new or old).name  # type: ignore[union-attr]  # it is in one of them
-        everyone = _difference(old, new, _EVERYONE)
+    for endpoint_id, name in _ordered(before, after):
+        comparison = Comparison(before.get(endpoint_id), after.get(endpoint_id))
+        everyone = comparison.difference(_EVERYONE)
         if any(everyone):
             yield AccessChange(name, None, *everyone)
-        groups = (old.groups if old else _EVERYONE) | (new.groups if new else _EVERYONE)
-        for group in sorted(groups):
-            own = _difference(old, new, {group})
+        for group in comparison.groups:
+            own = comparison.difference({group})
             if own != everyone:
                 yield AccessChange(name, group, *own)
 
@@ -115,22 +151,20 @@ def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[st
     table = schema.connection
     alive = select(table).where(table.c.ended_at.is_(None), table.c.endpoint_id.in_(list(before)))
     common = {endpoint_id: tuple(_effects(reach, after.get(endpoint_id))) for endpoint_id, reach in before.items()}
+    comparisons = {endpoint_id: Comparison(reach, after.get(endpoint_id)) for endpoint_id, reach in before.items()}
     for row in call.connection.execute(alive.order_by(table.c.established_at, table.c.id)):
-        if not is_visible(call, row.endpoint_id):
-            continue
-        old, new = before[row.endpoint_id], after.get(row.endpoint_id)
-        gains, losses = _difference(old, new, frozenset(row.groups))
+        gains, losses = comparisons[row.endpoint_id].difference(frozenset(row.groups))
         effects = common[row.endpoint_id]
-        if (gains or losses) and "is cut off" not in effects:
+        if (gains or losses) and CUT_OFF not in effects:
             effects = (*effects, "access changes")
         if effects:
-            yield AffectedSession(row, old.name, effects, gains, losses)
+            yield AffectedSession(row, before[row.endpoint_id].name, effects, gains, losses)
 
 
 def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
     """What everybody who is connected to an endpoint notices."""
     if new is None or new.spec is None:
-        yield "is cut off"
+        yield CUT_OFF
         return
     if old.spec is None:
         return
@@ -145,9 +179,16 @@ def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
         yield "security groups change"
 
 
-def _ordered(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> list[str]:
+def _access_basis(reach: Reach | None) -> object:
+    """All that access follows from."""
+    spec = reach.spec if reach is not None else None
+    return (spec.client_cidr_block, spec.routes, spec.authorization_rules) if spec else None
+
+
+def _ordered(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> list[tuple[str, str]]:
+    """Ids and names of all endpoints, by name."""
     names = {endpoint_id: reach.name for endpoint_id, reach in (*before.items(), *after.items())}
-    return sorted(names, key=lambda endpoint_id: (names[endpoint_id], endpoint_id))
+    return sorted(names.items(), key=lambda item: (item[1], item[0]))
 
 
 # Rows
@@ -207,15 +248,6 @@ def _filters(call: Call, held: Held) -> Iterator[tuple[object, ...]]:
 # Addresses
 
 
-def _difference(
-    old: Reach | None, new: Reach | None, groups: AbstractSet[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What clients with these groups gain and lose, as networks."""
-    before = old.allowed(groups) if old else []
-    after = new.allowed(groups) if new else []
-    return _networks(_without(after, before)), _networks(_without(before, after))
-
-
 def _spans(table: AccessTable) -> list[Span]:
     starts = [int.from_bytes(start, "big") for start in table.starts]
     ends = [*starts[1:], _END]
@@ -223,13 +255,14 @@ def _spans(table: AccessTable) -> list[Span]:
     return [(start, end) for start, end, verdict in zip(starts, ends, verdicts, strict=True) if verdict.allowed]
 
 
-def _without(spans: Iterable[Span], others: list[Span]) -> Iterator[Span]:
+def _without(spans: Iterable[Span], others: Iterable[Span]) -> Iterator[Span]:
     """What of ascending spans is in none of the other ascending ones."""
+    rest = deque(others)
     for start, end in spans:
         begin = start
-        for other_start, other_end in others:
-            if other_end <= begin:
-                continue
+        while rest and rest[0][1] <= begin:
+            rest.popleft()
+        for other_start, other_end in rest:
             if other_start >= end:
                 break
             if begin < other_start:

@@ -58,7 +58,7 @@ def apply(
         str | None, typer.Option("--expect", help="The digest of a plan; where another would come out, do nothing.")
     ] = None,
 ) -> None:
-    """Make the endpoints of the store what a file says: all of it, or nothing.
+    """Make endpoints what a file says: all or nothing.
 
     Endpoints that it does not name stay as they are. What it names gets exactly the networks, routes, rules and tags
     that it has there. On a terminal, the plan is shown first, and carried out once you agree.
@@ -87,9 +87,10 @@ def export(
         Path | None, typer.Option("--output", "-o", readable=False, help="A file to write, which must not exist.")
     ] = None,
 ) -> None:
-    """Print the endpoints that were made at run time, and the security groups, as a file for `portway apply`.
+    """Print endpoints as a file for `portway apply`.
 
-    Certificates are named by their ARNs; keys stay in the store.
+    These are the endpoints that were made at run time, and the security groups. Certificates are named by their ARNs;
+    keys stay in the store.
     """
     document = json.loads(service.call("ExportConfiguration")["Document"])
     if service.json and output is None:
