@@ -109,7 +109,7 @@ class Api:
     async def _room_for_body(self, request: Request) -> AsyncIterator[int]:
         """Give the most that the body may have: little, or all that bodies may have, of which there is not much."""
         length = request.headers.get("content-length", "0" if request.method == "GET" else "")
-        if length.isdecimal() and int(length) <= SMALL_BODY:
+        if length.isdecimal() and len(length) < 10 and int(length) <= SMALL_BODY:
             yield SMALL_BODY
             return
         with trio.move_on_after(TURN_TIMEOUT_S) as waiting:

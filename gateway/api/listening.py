@@ -40,6 +40,8 @@ BACKLOG = 1024
 HANDSHAKE_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 15.0
 """Between requests, and for the head of one to arrive."""
+QUIET_TIMEOUT_S = 120.0
+"""Without an octet either way, whatever the state of HTTP is; longer than any call may take."""
 WRITE_TIMEOUT_S = 30.0
 """For a client to take one piece of a reply."""
 GRACE_S = 5.0
@@ -108,28 +110,37 @@ class HttpServer:
     ) -> None:
         try:
             state = ConnectionState({PEER_UID: _peer_uid(connection)} if connection.family == socket.AF_UNIX else {})
-            plain = _PatientStream(connection)
-            stream = trio.SSLStream(plain, tls(), server_side=True, https_compatible=True) if tls else plain
-            # hypercorn's types say TLS; it takes plain streams as well.
-            await TCPServer(self._app, self._config, self._context, state, cast("Any", stream))
-        except Exception:  # one connection must not end the server
-            logger.exception("a connection failed")
+            with trio.CancelScope() as scope:
+                plain = _PatientStream(connection, scope)
+                stream = trio.SSLStream(plain, tls(), server_side=True, https_compatible=True) if tls else plain
+                # hypercorn's types say TLS; it takes plain streams as well.
+                await TCPServer(self._app, self._config, self._context, state, cast("Any", stream))
+        except Exception as error:  # noqa: BLE001 - one connection must not end the server
+            # The application contains its own faults. This is HTTP that hypercorn did not expect, and strangers can
+            # send much of it: a line for those who look, and no traceback.
+            logger.debug("a connection failed", error=repr(error))
         finally:
             connection.close()
             slots.release_on_behalf_of(token)
 
 
 class _PatientStream(trio.abc.HalfCloseableStream):
-    """A stream whose reader may be slow, but not for ever."""
+    """A stream whose other end may be slow, but not for ever: a scope ends when nothing has passed for too long."""
 
-    def __init__(self, connection: trio.socket.SocketType) -> None:
+    def __init__(self, connection: trio.socket.SocketType, scope: trio.CancelScope) -> None:
         self.socket = connection
         self._stream = trio.SocketStream(connection)
+        self._scope = scope
+        self._note_life()
+
+    def _note_life(self) -> None:
+        self._scope.deadline = trio.current_time() + QUIET_TIMEOUT_S
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
             with trio.fail_after(WRITE_TIMEOUT_S):
                 await self._stream.send_all(data)
+            self._note_life()
         except trio.TooSlowError as error:
             raise trio.BrokenResourceError("the client does not read") from error
 
@@ -137,7 +148,10 @@ class _PatientStream(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return await self._stream.receive_some(max_bytes)
+        received = await self._stream.receive_some(max_bytes)
+        if received:
+            self._note_life()
+        return received
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

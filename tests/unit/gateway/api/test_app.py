@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import ssl
@@ -78,6 +79,51 @@ def test_what_is_no_call_is_refused(site: ApiSite, body: bytes, code: str) -> No
     status, text = ask_socket(site, body)
     assert 400 <= status < 500
     assert f"<Code>{code}</Code>" in text
+
+
+UPGRADE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        UPGRADE + b"h2c\r\nHTTP2-Settings: %%%\r\n\r\n",
+        UPGRADE + b"websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n\r\n",
+        UPGRADE + b"websocket\r\n\r\n",
+        b"GET /%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HEAD / HTTP/1.0\r\n\r\n",
+        b"",
+    ],
+)
+def test_odd_octets_end_their_own_connection_and_no_other(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    beginning: bytes,
+) -> None:
+    monkeypatch.setattr(listening, "IDLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(listening, "QUIET_TIMEOUT_S", 1.0)
+    with ApiSite(store, tmp_path) as site:
+        for junk in (b"", b"\x00" * 9, bytes(range(256)), b"\x88\x80" * 50):
+            talk_into_the_void(site.socket, beginning + junk)
+        assert ask_socket(site, IDENTITY)[0] == 200
+    assert "Traceback" not in capsys.readouterr().out
+
+
+def talk_into_the_void(path: Path, octets: bytes) -> None:
+    """Say something, and wait until the other end closes the connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.connect(str(path))
+        stranger.settimeout(30)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            stranger.sendall(octets)
+            while stranger.recv(65536):
+                pass
 
 
 def test_hostile_text_comes_back_as_well_formed_xml(site: ApiSite) -> None:

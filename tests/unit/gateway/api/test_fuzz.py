@@ -45,8 +45,8 @@ TELLING = [
     "*",
 ]
 """Texts that lead further than random ones."""
-EXAMPLES = settings.default.max_examples // 4  # type: ignore[union-attr]  # a profile is always loaded
-"""For each action and engine; `make fuzz` has a profile with more."""
+EXAMPLES = settings.default.max_examples // 8  # type: ignore[union-attr]  # a profile is always loaded
+"""For each action and engine; with `--hypothesis-profile=fuzz` there are more."""
 
 
 @pytest.fixture
