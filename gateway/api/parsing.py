@@ -58,10 +58,11 @@ def parse_fields_untrusted(form: bytes) -> dict[str, str]:
     except ValueError as error:
         sentence = f"The request is no form in UTF-8 with at most {MAX_FIELDS} fields."
         raise ActionError("MalformedQueryString", sentence, 404) from error
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        twice = next(name for name in fields if sum(name == other for other, _ in pairs) > 1)
-        raise ActionError("InvalidQueryParameter", f"The parameter {_shown(twice)} is given more than once.")
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ActionError("InvalidQueryParameter", f"The parameter {_shown(name)} is given more than once.")
+        fields[name] = value
     return fields
 
 
