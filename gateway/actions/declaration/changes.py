@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.actions.call import ActionError
+from gateway.config.declaration import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ __all__ = ["Change", "Detail", "Kind", "Work", "refuse"]
 
 _TICK_S = 1e-6
 """What one object is younger than the one before it: where age decides, the file's order does."""
-_MEMBER = re.compile(r"([A-Z]\w+): (.*)", re.DOTALL)
+_MEMBER = re.compile(r"([A-Za-z]\w+)([.\w\[\]]*): (.*)", re.DOTALL)
 _KEYS: Final = {
     "ClientCidrBlock": "client_cidr_block",
     "TransportProtocol": "transport_protocol",
@@ -106,9 +107,10 @@ def refuse(key_path: str, sentence: str, code: str = "InvalidParameterValue") ->
 
 
 def _placed(change: Change, message: str) -> str:
-    """The sentence behind its place in the file; a member that it begins with is a key there."""
+    """The sentence behind its place in the file; a member or key that it begins with is a key there."""
     found = _MEMBER.fullmatch(message)
-    key = _KEYS.get(found[1]) if found and change.key_path else None
-    if found is None or key is None:
-        return f"{change}: {message}"
-    return f"{change.key_path}.{key}: {found[2]}"
+    if found is not None and change.key_path:
+        key = found[1] if found[1] in Endpoint.model_fields else _KEYS.get(found[1])
+        if key is not None:
+            return f"{change.key_path}.{key}{found[2]}: {found[3]}"
+    return f"{change}: {message}"

@@ -194,8 +194,17 @@ def _vpc_columns(task: Task, vpc: str) -> dict[str, Any]:
 
 
 def _put_crl(task: Task, endpoint_id: str) -> None:
-    pem = task.wanted.authentication.certificate_revocation_list
-    if pem and (task.known is None or pem != task.known.authentication.certificate_revocation_list):
+    """Import a list that is new, or one that has new authorities to fit."""
+    wanted, known = task.wanted.authentication, task.known.authentication if task.known else None
+    pem = wanted.certificate_revocation_list
+    if pem and (
+        known is None
+        or (pem, wanted.client_root_certificate_chain)
+        != (
+            known.certificate_revocation_list,
+            known.client_root_certificate_chain,
+        )
+    ):
         task.work.run(import_crl, ClientVpnEndpointId=endpoint_id, CertificateRevocationList=pem)
 
 
@@ -260,8 +269,8 @@ def _details(task: Task) -> list[Detail]:
         return [*(Detail(key, None, value) for key, value in new.items()), *tag_details({}, wanted.tags)]
     old = _flat(work, held.declared, task.key_path)
     old.pop("vpc", None)
-    if wanted.vpc is not None and held.row.vpc_id:
-        old["vpc"] = task.state.vpc_name(held.row.vpc_id)
+    if held.row.vpc_id:  # where it is has been decided, and may be by the networks of the file anew
+        old["vpc"], new["vpc"] = task.state.vpc_name(held.row.vpc_id), str(_vpc(task))
     changed = [Detail(key, old.get(key), new.get(key)) for key in (old | new) if old.get(key) != new.get(key)]
     return [*changed, *tag_details(held.declared.tags, wanted.tags)]
 
