@@ -18,10 +18,10 @@ from tests.bench.figures import medians
 from tests.bench.goals import outcomes
 from tests.bench.load.native import LoadError, NativeLoad, compile_library
 from tests.bench.machine import describe
-from tests.bench.measure import run_once
+from tests.bench.measure import can_do, run_once
 from tests.bench.report import as_json, as_markdown, goal_table, scenario_table
 from tests.bench.scenarios import SCENARIOS, UnknownScenarioError, select
-from tests.bench.servers import SERVERS, Contestant
+from tests.bench.servers import Contestant
 from tests.lab import LabError
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def bench(
         begun = describe(NativeLoad(library).aead)
         progress.print(str(begun))
         for each in chosen:
-            results[each.name] = _measure(each, contestants, library, runs=runs, seconds=seconds)
+            able = [contestant for contestant in contestants if can_do(contestant, each.work)]
+            if not able:
+                continue
+            results[each.name] = _measure(each, able, library, runs=runs, seconds=seconds)
             Console(width=WIDTH).print(scenario_table(each, results))
             _write(output, chosen, results, begun)
     print("up: from the client to the network; down: from the network to the client.\n")
@@ -81,8 +84,7 @@ def _measure(
         for contestant in contestants if number % 2 == 0 else reversed(contestants):
             progress.print(f"{scenario.name}: run {number + 1} of {runs}, {contestant.value} …", style="dim")
             directory = library.parent / f"{scenario.name}-{number}-{contestant.value}"
-            server = SERVERS[contestant]
-            figures[contestant.value].append(run_once(server, scenario, directory, library, seconds=seconds))
+            figures[contestant.value].append(run_once(contestant, scenario, directory, library, seconds=seconds))
     return figures
 
 

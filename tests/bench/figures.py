@@ -44,6 +44,15 @@ DIRECTED = {
 """Figures that there are once for each direction: `up.kpps` and `down.kpps`."""
 DIRECTIONS = ("up", "down")
 """From the client to the network, and from the network to the client."""
+READ = {
+    "server_p50_ms": Measure("request to reply, median", "ms", 1),
+    "server_p99_ms": Measure("request to reply, 99th percentile", "ms", 1),
+    "call_p50_ms": Measure("with the SDK's own work, median", "ms", 1),
+    "call_p99_ms": Measure("with the SDK's own work, 99th percentile", "ms", 1),
+    "server_cpu_ms": Measure("server CPU", "ms", 1),
+}
+"""Figures that there are once for each thing that the API reads: `rules.server_p50_ms`."""
+READS = ("endpoints", "rules", "connections")
 PLAIN = {
     "idle.p50_ms": Measure("idle round trip, median", "ms", 3),
     "idle.p99_ms": Measure("idle round trip, 99th percentile", "ms", 3),
@@ -64,16 +73,22 @@ PLAIN = {
     "p50_ms": Measure("round trip, median", "ms", 3),
     "p99_ms": Measure("round trip, 99th percentile", "ms", 3),
     "us_per_packet": Measure("server CPU per ping and answer", "µs", 1),
+    "allowed.p50_ms": Measure("from the call until the last client passes, median", "ms", 0),
+    "allowed.max_ms": Measure("from the call until the last client passes, longest", "ms", 0),
+    "refused.p50_ms": Measure("from the call until no client passes, median", "ms", 0),
+    "refused.max_ms": Measure("from the call until no client passes, longest", "ms", 0),
+    "change_cpu_ms": Measure("daemon CPU per change", "ms", 1),
 }
 
 
 def label_of(name: str) -> Measure:
     """How a figure is written, by its full name."""
-    direction, _, rest = name.partition(".")
-    if direction not in DIRECTIONS:
+    about, _, rest = name.partition(".")
+    families = {**dict.fromkeys(DIRECTIONS, DIRECTED), **dict.fromkeys(READS, READ)}
+    if about not in families:
         return PLAIN[name]
-    measure = DIRECTED[rest]
-    return Measure(f"{direction}: {measure.label}", measure.unit, measure.decimals)
+    measure = families[about][rest]
+    return Measure(f"{about}: {measure.label}", measure.unit, measure.decimals)
 
 
 def shown(name: str, value: float) -> str:

@@ -77,6 +77,9 @@ STOCK_UP, STOCK_DOWN = Place("tcp", "up.cpu_s_per_gb"), Place("tcp", "down.cpu_s
 STOCK_FAST_UP, STOCK_FAST_DOWN = Place("tcp", "up.mbit_per_s"), Place("tcp", "down.mbit_per_s")
 LOAD_UP, LOAD_DOWN = Place("load-tcp", "up.cpu_s_per_gb"), Place("load-tcp", "down.cpu_s_per_gb")
 LOAD_FAST_UP, LOAD_FAST_DOWN = Place("load-tcp", "up.mbit_per_s"), Place("load-tcp", "down.mbit_per_s")
+ALLOWED, REFUSED = Place("rule-change", "allowed.max_ms"), Place("rule-change", "refused.max_ms")
+READ_WITHIN_MS = 50
+IN_FORCE_WITHIN_MS = 1000
 IDLE_P99, BUSY_P99 = Place("latency", "idle.p99_ms"), Place("latency", "busy.p99_ms")
 
 GOALS = (
@@ -100,6 +103,18 @@ GOALS = (
     Goal("memory per client (Pss)", Place("connects", "pss_kb"), 60, Kind.VALUE),
     Goal("5,000 clients: memory per client (Pss)", Place("crowd", "pss_kb"), 60, Kind.VALUE),
     Goal("5,000 clients: pings lost, of 50,000", Place("crowd", "lost"), 0, Kind.VALUE),
+    *(
+        Goal(
+            f"API on {engine}: read {what}, median",
+            Place(scenario, f"{about}.server_p50_ms"),
+            READ_WITHIN_MS,
+            Kind.VALUE,
+        )
+        for engine, scenario in (("SQLite", "api-read"), ("PostgreSQL", "api-read-postgresql"))
+        for about, what in (("endpoints", "an endpoint"), ("rules", "200 rules"), ("connections", "1,000 connections"))
+    ),
+    Goal("1,000 clients: until the last one passes by a new rule, longest", ALLOWED, IN_FORCE_WITHIN_MS, Kind.VALUE),
+    Goal("1,000 clients: until none passes without the rule, longest", REFUSED, IN_FORCE_WITHIN_MS, Kind.VALUE),
 )
 """With an offload-capable client Portway is compared with OpenVPN on both ends, which has none."""
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tests.bench.figures import label_of, medians, shown
 from tests.bench.goals import BASELINE, Kind, outcomes
+from tests.bench.scenarios import Reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +110,8 @@ def _plain(value: float, decimals: int) -> str:
 def _title(scenario: Scenario, results: Results) -> str:
     runs = min(len(runs) for runs in results[scenario.name].values())
     setting = scenario.setting
-    return f"{scenario.name}: {scenario.about} ({setting.cipher} over {setting.transport}, medians of {runs})"
+    tunnel = "" if isinstance(scenario.work, Reads) else f"{setting.cipher} over {setting.transport}, "
+    return f"{scenario.name}: {scenario.about} ({tunnel}medians of {runs})"
 
 
 def as_markdown(scenarios: Sequence[Scenario], results: Results, begun: Machine) -> str:

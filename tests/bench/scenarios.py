@@ -20,6 +20,8 @@ __all__ = [
     "Latency",
     "Packets",
     "Peer",
+    "Reads",
+    "RuleChanges",
     "Scenario",
     "Setting",
     "Streams",
@@ -102,7 +104,29 @@ class Crowd:
     echoes_per_s: int = 10_000
 
 
-Work = Streams | Packets | Latency | Connects | Crowd
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """One caller of the API who reads an endpoint, its rules and its connections, again and again. Moves no packets."""
+
+    rules: int = 200
+    connections: int = 1000
+    reads: int = 200
+    """Of each."""
+    store: str = "sqlite"
+    """Or `postgresql`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChanges:
+    """Clients of an endpoint that the API has made, and a rule that comes and goes by the API."""
+
+    clients: int = 1000
+    sample: int = 50
+    """How many of them ping all the time, to see when the rule is in force."""
+    changes: int = 20
+
+
+Work = Streams | Packets | Latency | Connects | Crowd | Reads | RuleChanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +185,11 @@ SCENARIOS = (
     ),
     Scenario("connects", "clients that connect as fast as they can, 16 at a time, and stay", Connects(), quick=True),
     Scenario("crowd", "5,000 clients connected, all of them pinging", Crowd()),
+    Scenario("api-read", "the API reads an endpoint with 200 rules and 1,000 connections, SQLite", Reads(), quick=True),
+    Scenario("api-read-postgresql", "the same, PostgreSQL", Reads(store="postgresql")),
+    Scenario(
+        "rule-change", "a rule that comes and goes by the API, 1,000 clients connected", RuleChanges(), quick=True
+    ),
 )
 
 

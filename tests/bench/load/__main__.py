@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import random
 import resource
 import signal
 import socket
 import statistics
 import subprocess
+import time
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,10 @@ ROUTED = "10.20.0.0/24"
 MTU = 1400
 PATIENCE_S = 3
 SPARE_DESCRIPTORS = 100
+SAMPLE_RATE = 5000
+SAMPLE_PATIENCE_S = 0.05
+SAMPLE_PAUSE_S = 0.01
+SILENT_ROUNDS = 3
 
 
 def say(word: str, **facts: Any) -> None:
@@ -128,6 +134,30 @@ def echo(options: argparse.Namespace) -> None:
     del crowd
 
 
+def watch(options: argparse.Namespace) -> None:
+    """Connect, and have a sample of the clients ping for ever; say when all of them get an answer, and when none does.
+
+    `at` is CLOCK_MONOTONIC: for `all` when the last answer was there, for `none` before the first of those pings left
+    that have none. Three rounds have to agree that there is none, for one may have been late.
+    """
+    load = NativeLoad(options.library)
+    crowd, facts = connected(options)
+    for each in random.sample(crowd.connected, options.sample):
+        load.add(each, profile_of(options).server, offload=options.offload)
+    get_ready(**facts)
+    said, since, silent = "", 0.0, 0
+    while True:
+        begun = time.monotonic()
+        moved, _ = load.echo(options.to[0], rounds=1, rate=SAMPLE_RATE, patience_s=SAMPLE_PATIENCE_S)
+        silent = 0 if moved.packets else silent + 1
+        since = begun if silent == 1 else since
+        state = "all" if moved.packets == options.sample else "none" if silent >= SILENT_ROUNDS else said
+        if state != said:
+            said = state
+            say(said, at=since if said == "none" else time.monotonic())
+        time.sleep(SAMPLE_PAUSE_S)
+
+
 def source(options: argparse.Namespace) -> None:
     with plain_socket(options.port) as sock:
         get_ready()
@@ -147,7 +177,7 @@ def plain_socket(port: int) -> socket.socket:
     return sock
 
 
-ROLES = {role.__name__: role for role in (hold, tunnel, flood, collect, echo, source, sink)}
+ROLES = {role.__name__: role for role in (hold, tunnel, flood, collect, echo, watch, source, sink)}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -165,6 +195,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1400], help="of packets inside the tunnel, in turn")
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--sample", type=int, default=50, help="how many of the clients ping")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--echo-rate", type=float, default=10_000, help="pings a second, of all clients together")
     return parser.parse_args(arguments)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.figures import DIRECTED, PLAIN, label_of, medians, shown
+from tests.bench.figures import DIRECTED, PLAIN, READ, READS, label_of, medians, shown
 
 
 def test_a_median_is_taken_of_each_figure_and_server() -> None:
@@ -14,6 +14,12 @@ def test_a_median_is_taken_of_each_figure_and_server() -> None:
 @pytest.mark.parametrize("name", DIRECTED)
 def test_a_direction_stands_before_the_figure(direction: str, name: str) -> None:
     assert label_of(f"{direction}.{name}").label == f"{direction}: {DIRECTED[name].label}"
+
+
+@pytest.mark.parametrize("what", READS)
+@pytest.mark.parametrize("name", READ)
+def test_what_is_read_stands_before_the_figure(what: str, name: str) -> None:
+    assert label_of(f"{what}.{name}").label == f"{what}: {READ[name].label}"
 
 
 def test_other_names_may_have_dots_too() -> None:
