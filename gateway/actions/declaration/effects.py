@@ -153,12 +153,15 @@ def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[st
     common = {endpoint_id: tuple(_effects(reach, after.get(endpoint_id))) for endpoint_id, reach in before.items()}
     comparisons = {endpoint_id: Comparison(reach, after.get(endpoint_id)) for endpoint_id, reach in before.items()}
     for row in call.connection.execute(alive.order_by(table.c.established_at, table.c.id)):
+        old, new = before[row.endpoint_id], after.get(row.endpoint_id)
         gains, losses = comparisons[row.endpoint_id].difference(frozenset(row.groups))
         effects = common[row.endpoint_id]
+        if _outdates_profile(row.transport_protocol, old, new):
+            effects = (*effects, "needs a new profile")
         if (gains or losses) and CUT_OFF not in effects:
             effects = (*effects, "access changes")
         if effects:
-            yield AffectedSession(row, before[row.endpoint_id].name, effects, gains, losses)
+            yield AffectedSession(row, old.name, effects, gains, losses)
 
 
 def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
@@ -177,6 +180,14 @@ def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
         yield "is checked again"
     if old.filters != new.filters:
         yield "security groups change"
+
+
+def _outdates_profile(transport: str, old: Reach, new: Reach | None) -> bool:
+    """Whether somebody who is connected would not find the endpoint again with the same profile."""
+    if new is None or new.spec is None or old.spec is None:
+        return False
+    is_elsewhere = new.spec.vpn_port != old.spec.vpn_port or transport not in new.spec.transport_protocol
+    return is_elsewhere or new.spec.control_channel != old.spec.control_channel
 
 
 def _access_basis(reach: Reach | None) -> object:

@@ -27,6 +27,10 @@ def work(store: Store) -> Iterator[Work]:
         yield Work(make_call(store, connection))
 
 
+def fail(code: str, sentence: str, status: int = 400) -> None:
+    raise ActionError(code, sentence, status)
+
+
 @pytest.mark.parametrize(
     ("said", "placed"),
     [
@@ -39,13 +43,13 @@ def work(store: Store) -> Iterator[Work]:
 )
 def test_a_refusal_is_put_where_the_file_asks_for_it(work: Work, said: str, placed: str) -> None:
     with refused("IncorrectState", placed, status=409) as refusal, work.change(LINE):
-        raise ActionError("IncorrectState", said, 409)
+        fail("IncorrectState", said, 409)
     assert refusal.message == placed
 
 
 def test_what_the_file_does_not_name_goes_by_its_line(work: Work) -> None:
     with refused("X", 'delete endpoint "staff": No.'), work.change(Change(Kind.DELETE, 'endpoint "staff"')):
-        raise ActionError("X", "No.")
+        fail("X", "No.")
 
 
 def test_lines_are_kept_in_the_order_of_the_work(work: Work) -> None:

@@ -84,7 +84,7 @@ def test_a_change_says_what_was_and_who_notices(declared: Declared, minimal: dic
     shown = declared.write(**minimal | {"authorization_rule": rules, "vpn_port": 1194}).plan()
     assert "    vpn_port: 443 → 1194\n" in shown
     assert '- the group "engineering" loses 10.20.0.128/25 at endpoint "staff"\n' in shown
-    assert '! ana at endpoint "staff": reconnects, access changes; loses 10.20.0.128/25\n' in shown
+    assert '! ana at endpoint "staff": reconnects, needs a new profile, access changes; loses 10.20.0.128/25\n' in shown
 
 
 def test_what_is_expected_is_done_and_nothing_else(declared: Declared, minimal: dict[str, Any]) -> None:
