@@ -19,6 +19,7 @@ from gateway.config.problems import ConfigError
 
 if TYPE_CHECKING:
     from gateway.actions.declaration.changes import Change
+    from gateway.actions.declaration.comparison import Difference
     from gateway.actions.declaration.effects import AccessChange, AffectedSession
     from gateway.actions.declaration.state import State
     from gateway.config.declaration import Declaration
@@ -129,7 +130,12 @@ def _change_shape(change: Change) -> dict[str, Any]:
 
 def _access_shape(change: AccessChange) -> dict[str, Any]:
     who = {"AllGroups": True} if change.group is None else {"AllGroups": False, "GroupId": change.group}
-    return {"Endpoint": change.endpoint, **who, "Gains": list(change.gains), "Losses": list(change.losses)}
+    return {
+        "Endpoint": change.endpoint,
+        **who,
+        "Gains": list(change.difference.gains),
+        "Losses": list(change.difference.losses),
+    }
 
 
 def _session_shape(session: AffectedSession) -> dict[str, Any]:
@@ -142,6 +148,9 @@ def _session_shape(session: AffectedSession) -> dict[str, Any]:
         "CommonName": row.common_name,
         "Groups": list(row.groups),
         "Effects": list(session.effects),
-        "Gains": list(session.gains),
-        "Losses": list(session.losses),
+        **_difference_shape(session.difference),
     }
+
+
+def _difference_shape(difference: Difference) -> dict[str, list[str]]:
+    return {"Gains": list(difference.gains), "Losses": list(difference.losses)}

@@ -1,19 +1,18 @@
 """What a declaration does to people: who gains and loses access to what, and what those who are connected notice.
 
-Routes and rules are compiled before and after, as gateways compile them, and compared address by address; so a rule
-that another one shadows shows as nothing. Read off what the store asks for: what a host refuses is in no row yet. This
-is why it does not need what gateways build, and why `gateway.managed` is not known here.
+Owns how rows become what `comparison` compares. Read off what the store asks for: what a host refuses is in no row yet.
+So it does not need what gateways build, and `gateway.managed` is not known here.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from gateway.actions.declaration.comparison import Comparison
 from gateway.actions.endpoint_spec import endpoint_spec
 from gateway.store import schema
 from policy import (
@@ -23,20 +22,18 @@ from policy import (
     Route,
     ServerCertificate,
     TargetNetwork,
-    Verdict,
     compare,
-    compile_access,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Row
 
     from gateway.actions.call import Call
+    from gateway.actions.declaration.comparison import Difference
     from gateway.actions.declaration.state import Held, State
-    from policy import AccessTable, EndpointSpec
+    from policy import EndpointSpec
 
 __all__ = [
     "AccessChange",
@@ -49,13 +46,7 @@ __all__ = [
 ]
 
 CUT_OFF: Final = "is cut off"
-_END: Final = 2**32
 _EVERYONE: Final = frozenset[str]()
-
-Span = tuple[int, int]
-"""Addresses from the first to just before the last."""
-Difference = tuple[tuple[str, ...], tuple[str, ...]]
-"""Networks that are gained, and that are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,43 +59,6 @@ class Reach:
     filters: frozenset[tuple[object, ...]]
     """What its security groups let pass."""
 
-    def allowed(self, groups: AbstractSet[str]) -> list[Span]:
-        """What clients with these groups may reach."""
-        return _spans(compile_access(self.spec, groups)) if self.spec else []
-
-    def destinations_by_group(self) -> dict[str, set[IPv4Network]]:
-        """What rules name for each group."""
-        found: defaultdict[str, set[IPv4Network]] = defaultdict(set)
-        for rule in self.spec.authorization_rules if self.spec else ():
-            if rule.group is not None:
-                found[rule.group].add(rule.destination)
-        return found
-
-
-class Comparison:
-    """One endpoint before and after; None where it is not there."""
-
-    def __init__(self, old: Reach | None, new: Reach | None) -> None:
-        self._sides = (old, new)
-        self._own = tuple(side.destinations_by_group() if side else {} for side in self._sides)
-        self._is_same = _access_basis(old) == _access_basis(new)
-        self._known: dict[object, Difference] = {}
-
-    @property
-    def groups(self) -> list[str]:
-        """The groups that rules name, before or after."""
-        return sorted(self._own[0].keys() | self._own[1].keys())
-
-    def difference(self, groups: AbstractSet[str]) -> Difference:
-        """What clients with these groups gain and lose, as networks. Groups with equal rules are looked at once."""
-        if self._is_same:
-            return (), ()
-        rules = tuple(frozenset().union(*(own.get(group, ()) for group in groups)) for own in self._own)
-        if rules not in self._known:
-            before, after = (side.allowed(groups) if side else [] for side in self._sides)
-            self._known[rules] = _networks(_without(after, before)), _networks(_without(before, after))
-        return self._known[rules]
-
 
 @dataclass(frozen=True, slots=True)
 class AccessChange:
@@ -113,8 +67,7 @@ class AccessChange:
     endpoint: str
     group: str | None
     """The clients that have this group and no other; None for those without one, and so for everyone."""
-    gains: tuple[str, ...]
-    losses: tuple[str, ...]
+    difference: Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +77,7 @@ class AffectedSession:
     row: Row[Any]
     endpoint: str
     effects: tuple[str, ...]
-    gains: tuple[str, ...] = ()
-    losses: tuple[str, ...] = ()
+    difference: Difference
 
 
 def read_reach(call: Call, state: State) -> dict[str, Reach]:
@@ -136,14 +88,14 @@ def read_reach(call: Call, state: State) -> dict[str, Reach]:
 def access_changes(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> Iterator[AccessChange]:
     """Who gains and loses what. A group is named where it is different for it than for everyone."""
     for endpoint_id, name in _ordered(before, after):
-        comparison = Comparison(before.get(endpoint_id), after.get(endpoint_id))
+        comparison = Comparison(_spec(before.get(endpoint_id)), _spec(after.get(endpoint_id)))
         everyone = comparison.difference(_EVERYONE)
-        if any(everyone):
-            yield AccessChange(name, None, *everyone)
+        if everyone:
+            yield AccessChange(name, None, everyone)
         for group in comparison.groups:
             own = comparison.difference({group})
             if own != everyone:
-                yield AccessChange(name, group, *own)
+                yield AccessChange(name, group, own)
 
 
 def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[str, Reach]) -> Iterator[AffectedSession]:
@@ -151,17 +103,19 @@ def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[st
     table = schema.connection
     alive = select(table).where(table.c.ended_at.is_(None), table.c.endpoint_id.in_(list(before)))
     common = {endpoint_id: tuple(_effects(reach, after.get(endpoint_id))) for endpoint_id, reach in before.items()}
-    comparisons = {endpoint_id: Comparison(reach, after.get(endpoint_id)) for endpoint_id, reach in before.items()}
+    comparisons = {
+        endpoint_id: Comparison(reach.spec, _spec(after.get(endpoint_id))) for endpoint_id, reach in before.items()
+    }
     for row in call.connection.execute(alive.order_by(table.c.established_at, table.c.id)):
         old, new = before[row.endpoint_id], after.get(row.endpoint_id)
-        gains, losses = comparisons[row.endpoint_id].difference(frozenset(row.groups))
+        difference = comparisons[row.endpoint_id].difference(frozenset(row.groups))
         effects = common[row.endpoint_id]
         if _outdates_profile(row.transport_protocol, old, new):
             effects = (*effects, "needs a new profile")
-        if (gains or losses) and CUT_OFF not in effects:
+        if difference and CUT_OFF not in effects:
             effects = (*effects, "access changes")
         if effects:
-            yield AffectedSession(row, old.name, effects, gains, losses)
+            yield AffectedSession(row, old.name, effects, difference)
 
 
 def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
@@ -190,10 +144,8 @@ def _outdates_profile(transport: str, old: Reach, new: Reach | None) -> bool:
     return is_elsewhere or new.spec.control_channel != old.spec.control_channel
 
 
-def _access_basis(reach: Reach | None) -> object:
-    """All that access follows from."""
-    spec = reach.spec if reach is not None else None
-    return (spec.client_cidr_block, spec.routes, spec.authorization_rules) if spec else None
+def _spec(reach: Reach | None) -> EndpointSpec | None:
+    return reach.spec if reach is not None else None
 
 
 def _ordered(before: Mapping[str, Reach], after: Mapping[str, Reach]) -> list[tuple[str, str]]:
@@ -254,38 +206,3 @@ def _filters(call: Call, held: Held) -> Iterator[tuple[object, ...]]:
     for name, network in held.networks.items():
         query = select(*columns).where(table.group_id.in_(network.group_ids))
         yield from ((name, *row) for row in call.connection.execute(query))
-
-
-# Addresses
-
-
-def _spans(table: AccessTable) -> list[Span]:
-    starts = [int.from_bytes(start, "big") for start in table.starts]
-    ends = [*starts[1:], _END]
-    verdicts = map(Verdict, table.verdicts)
-    return [(start, end) for start, end, verdict in zip(starts, ends, verdicts, strict=True) if verdict.allowed]
-
-
-def _without(spans: Iterable[Span], others: Iterable[Span]) -> Iterator[Span]:
-    """What of ascending spans is in none of the other ascending ones."""
-    rest = deque(others)
-    for start, end in spans:
-        begin = start
-        while rest and rest[0][1] <= begin:
-            rest.popleft()
-        for other_start, other_end in rest:
-            if other_start >= end:
-                break
-            if begin < other_start:
-                yield begin, other_start
-            begin = max(begin, other_end)
-        if begin < end:
-            yield begin, end
-
-
-def _networks(spans: Iterable[Span]) -> tuple[str, ...]:
-    return tuple(
-        str(network)
-        for start, end in spans
-        for network in summarize_address_range(IPv4Address(start), IPv4Address(end - 1))
-    )

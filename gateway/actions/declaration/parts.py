@@ -58,10 +58,12 @@ def add_parts(task: Task, endpoint_id: str) -> None:
     """Add what an endpoint is to have and has not."""
     for index, network in enumerate(task.wanted.target_network):
         _put_network(task, endpoint_id, network, task.at(f"target_network[{index}]"))
+    routes_there = _routes(task.known.route) if task.known else {}
     for index, route in enumerate(task.wanted.route):
-        _put_route(task, endpoint_id, route, task.at(f"route[{index}]"))
+        _put_route(task, endpoint_id, route, routes_there.get(_route_key(route)), index)
+    rules_there = _rules(task.known.authorization_rule) if task.known else {}
     for index, rule in enumerate(task.wanted.authorization_rule):
-        _put_rule(task, endpoint_id, rule, task.at(f"authorization_rule[{index}]"))
+        _put_rule(task, endpoint_id, rule, rules_there.get(_rule_key(rule)), index)
 
 
 # Networks
@@ -127,13 +129,13 @@ def _network_text(endpoint: str, name: str) -> str:
 # Routes
 
 
-def _put_route(task: Task, endpoint_id: str, route: Route, path: str) -> None:
+def _put_route(task: Task, endpoint_id: str, route: Route, former: Route | None, index: int) -> None:
     """Add a route, unless it came with its network."""
+    path = task.at(f"route[{index}]")
     targets = {network.name for network in task.wanted.target_network}
     if route.target not in targets | {LOCAL}:
         names = ", ".join(f'"{name}"' for name in sorted(targets)) or "none"
         raise refuse(f"{path}.target", f'"{route.target}" is no target network of the endpoint. There are: {names}.')
-    former = _routes(task.known.route).get(_route_key(route)) if task.known else None
     if _is_automatic(task, route) or (former is not None and former.description == route.description):
         return
     subnet_id = _subnet_id(task, route.target)
@@ -189,8 +191,10 @@ def _route_text(endpoint: str, route: Route) -> str:
 # Authorization rules
 
 
-def _put_rule(task: Task, endpoint_id: str, rule: AuthorizationRule, path: str) -> None:
-    former = _rules(task.known.authorization_rule).get(_rule_key(rule)) if task.known else None
+def _put_rule(
+    task: Task, endpoint_id: str, rule: AuthorizationRule, former: AuthorizationRule | None, index: int
+) -> None:
+    path = task.at(f"authorization_rule[{index}]")
     if former is None or former.description != rule.description:
         with task.work.change(_described(_rule_text(task.wanted.name, rule), path, former, rule)):
             if former is not None:

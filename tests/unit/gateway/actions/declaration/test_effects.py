@@ -1,76 +1,17 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.actions.declaration.effects import Comparison, Reach, access_changes
-from gateway.actions.endpoint_spec import endpoint_spec
-from policy import LOCAL, AuthorizationRule, Route, decide
 from tests.unit.gateway.actions.declaration.documents import LAB, OFFICE, apply, document, plan
 from tests.unit.gateway.actions.declaration.documents import endpoint as declared
-from tests.unit.gateway.actions.harness import SETTINGS, invoke
+from tests.unit.gateway.actions.harness import invoke
 from tests.unit.gateway.actions.rows import add_connection
 
 if TYPE_CHECKING:
     from gateway.store import Store
-    from policy import EndpointSpec
     from tests.unit.gateway.actions.authorities import Arns
-
-GROUPS = ("engineering", "finance")
-
-COLUMNS = {
-    "client_cidr_block": "10.90.0.0/28",
-    "transport_protocols": ["udp"],
-    "vpn_port": 443,
-    "dns_servers": [],
-    "split_tunnel": True,
-    "session_timeout_hours": 24.0,
-    "settings": {},
-}
-NETWORKS = st.builds(
-    lambda address, prefix: IPv4Network((0x0A5A0000 + address, prefix), strict=False),
-    st.integers(0, 63),
-    st.integers(26, 32),
-)
-
-
-def reach(spec: EndpointSpec | None, name: str = "staff") -> Reach:
-    return Reach(name, spec, frozenset())
-
-
-@st.composite
-def specs(draw: st.DrawFn) -> EndpointSpec:
-    routes = draw(st.lists(st.builds(Route, NETWORKS, st.sampled_from([LOCAL, "office"])), max_size=4))
-    rules = draw(st.lists(st.builds(AuthorizationRule, NETWORKS, st.sampled_from([None, *GROUPS])), max_size=5))
-    return replace(endpoint_spec("staff", COLUMNS, SETTINGS), routes=tuple(routes), authorization_rules=tuple(rules))
-
-
-@given(specs(), specs(), st.sets(st.sampled_from(GROUPS)))
-def test_what_is_gained_and_lost_is_what_the_plain_meaning_of_rules_says(
-    old: EndpointSpec, new: EndpointSpec, groups: set[str]
-) -> None:
-    gains, losses = Comparison(reach(old), reach(new)).difference(groups)
-    for number in range(0x0A5A0000, 0x0A5A0040):
-        address = IPv4Address(number)
-        before, after = decide(old, groups, address).allowed, decide(new, groups, address).allowed
-        assert any(address in IPv4Network(network) for network in gains) == (after and not before)
-        assert any(address in IPv4Network(network) for network in losses) == (before and not after)
-
-
-@given(specs(), specs())
-def test_every_group_for_which_something_changes_is_told_of(old: EndpointSpec, new: EndpointSpec) -> None:
-    told = {change.group: change for change in access_changes({"id": reach(old)}, {"id": reach(new)})}
-    comparison = Comparison(reach(old), reach(new))
-    everyone = (told[None].gains, told[None].losses) if None in told else ((), ())
-    assert everyone == comparison.difference(frozenset())
-    for group in GROUPS:
-        own = (told[group].gains, told[group].losses) if group in told else everyone
-        assert own == comparison.difference({group})
 
 
 def test_a_rule_that_a_longer_prefix_overrides_is_told_as_what_it_takes_away(world: Store, arns: Arns) -> None:
