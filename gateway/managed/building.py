@@ -346,9 +346,18 @@ def _carriers(snapshot: Snapshot, circumstances: Circumstances) -> Iterable[Carr
         for association in endpoint.associations:
             network = circumstances.networks.get(association.subnet_id)
             group_ids = endpoint.security_groups.get(association.id, ())
-            if network is not None and group_ids:
+            client_range = _client_range(endpoint.row)
+            if network is not None and group_ids and client_range is not None:
                 addresses = circumstances.addresses.get(network.interface, ())
-                yield Carrier(group_ids, IPv4Network(endpoint.row.client_cidr_block), network.nat, addresses)
+                yield Carrier(group_ids, client_range, network.nat, addresses)
+
+
+def _client_range(row: EndpointRow) -> IPv4Network | None:
+    """None for what is none: the endpoint cannot be built then, and has no clients."""
+    try:
+        return parse_network(row.client_cidr_block)
+    except ValueError:
+        return None
 
 
 def _options(row: EndpointRow) -> EndpointOptions:

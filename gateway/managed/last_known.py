@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from gateway.managed.snapshot import Snapshot
 from gateway.store import StoreError
@@ -50,8 +51,8 @@ class LastKnown:
         if snapshot == self._written:
             return
         try:
-            self._write(self._vault.seal(_SNAPSHOT.dump_json(snapshot)))
-        except OSError as error:
+            self._write(self._vault.seal(_SNAPSHOT.dump_json(snapshot, warnings="error")))
+        except (OSError, PydanticSerializationError) as error:
             logger.warning("the endpoints cannot be kept", file=str(self._path), error=str(error))
         else:
             self._written = snapshot

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from gateway.managed.backlog import Backlog
+from gateway.managed.building import FAULT
 from gateway.managed.controller import Controller
 from gateway.managed.last_known import LastKnown
 from gateway.managed.mirror import StoreMirror, live_counters
@@ -165,6 +166,11 @@ class ManagedService:
         except StoreError as error:
             self._shows_own = shows_own
             self._note_problem(str(error))
+        except Exception:  # whatever stands in the store, those who are connected stay so
+            self._shows_own = shows_own
+            if self._problem != FAULT:
+                logger.exception("a round has failed")
+            self._note_problem(FAULT)
         else:
             self._note_problem("")
 

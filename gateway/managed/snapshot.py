@@ -193,9 +193,12 @@ def read_snapshot(store: Store) -> Snapshot:
 
 
 def certificate_arns(row: EndpointRow) -> set[str]:
-    """The certificates that an endpoint names: its own, and its clients' authorities."""
-    mutual = (option.get("MutualAuthentication") or {} for option in row.authentication_options)
-    roots = {options.get("ClientRootCertificateChainArn", "") for options in mutual}
+    """The certificates that an endpoint names: its own, and its clients' authorities, if it names some."""
+    try:
+        mutual = [option.get("MutualAuthentication") or {} for option in row.authentication_options]
+        roots = {str(options.get("ClientRootCertificateChainArn", "")) for options in mutual}
+    except (AttributeError, TypeError):  # no options: building it says so, and of this endpoint only
+        roots = set()
     return {row.server_certificate_arn, *roots} - {""}
 
 

@@ -44,6 +44,10 @@ def set_row(store: Store, endpoint_id: str, **values: Any) -> None:
         ({"control_channel_keys": None}, 'no key for "tls-crypt"'),
         ({"control_channel_keys": FOREIGN.seal(b"{}")}, "The key of its control channel cannot be read"),
         ({"dns_servers": ["somewhere"]}, "A fault in the gateway"),
+        ({"client_cidr_block": "somewhere"}, "A fault in the gateway"),
+        ({"authentication_options": ["certificate"]}, "A fault in the gateway"),
+        ({"authentication_options": [{"MutualAuthentication": "arn"}]}, "by certificates only"),
+        ({"settings": []}, "cannot be used"),
     ],
     ids=lambda it: it if isinstance(it, str) else "",
 )

@@ -52,6 +52,12 @@ def test_a_file_that_cannot_be_used_is_as_good_as_none(tmp_path: Path, octets: b
     assert LastKnown(tmp_path, VAULT).read() == Snapshot()
 
 
+def test_what_cannot_be_kept_leaves_what_was(tmp_path: Path) -> None:
+    LastKnown(tmp_path, VAULT).keep(Snapshot(counter=7))
+    LastKnown(tmp_path, VAULT).keep(Snapshot(counter=8, groups=["none"]))  # type: ignore[arg-type]  # as a row may be
+    assert LastKnown(tmp_path, VAULT).read() == Snapshot(counter=7)
+
+
 def test_what_is_kept_already_is_not_written_again(tmp_path: Path) -> None:
     known = LastKnown(tmp_path, VAULT)
     known.keep(Snapshot(counter=7))

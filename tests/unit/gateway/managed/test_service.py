@@ -150,6 +150,32 @@ async def test_a_store_that_goes_away_is_noted_once_and_nothing_stops(
         assert world.fleet.fleet.endpoints == (endpoint,)
 
 
+async def test_a_round_that_fails_is_logged_once_and_ends_nothing(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        await world.until(lambda: world.fleet.running, "the endpoint")
+        rounds_gone = 0
+
+        def fail(*_: object) -> Any:
+            nonlocal rounds_gone
+            rounds_gone += 1
+            raise ValueError("nobody thought of this")
+
+        with monkeypatch.context() as patches, structlog.testing.capture_logs() as log:
+            patches.setattr(rounds, "read_snapshot", fail)
+            world.authorize(endpoint_id)
+            await world.until(lambda: rounds_gone > 3, "several rounds")
+            assert "fault" in world.service.status()["problem"]
+            assert world.fleet.running == [endpoint_id]
+        assert [entry["event"] for entry in log].count("a round has failed") == 1
+        await world.until(lambda: world.spec(endpoint_id).authorization_rules, "catching up")
+        assert world.service.status()["problem"] == ""
+
+
 async def test_what_happens_before_the_store_is_there_is_written_later(
     tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
