@@ -120,10 +120,10 @@ def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[st
 
 def _effects(old: Reach, new: Reach | None) -> Iterator[str]:
     """What everybody who is connected to an endpoint notices."""
+    if old.spec is None:
+        return
     if new is None or new.spec is None:
         yield CUT_OFF
-        return
-    if old.spec is None:
         return
     renamed = replace(new.spec, name=old.spec.name)
     changes = compare(GatewaySpec((old.spec,)), GatewaySpec((renamed,))).changed

@@ -81,6 +81,13 @@ def test_who_is_connected_is_told_of_by_what_they_notice(
     assert "gone" not in noticed(planned)
 
 
+def test_a_session_that_outlived_its_endpoint_s_networks_is_not_told_of_again(world: Store, arns: Arns) -> None:
+    idle = declared(arns, target_network=[])
+    apply(world, document(idle))
+    connect(world, "ana", "engineering")
+    assert plan(world, document(idle | {"description": "idle"}))["Sessions"] == []
+
+
 def test_what_changes_for_a_session_follows_from_all_of_its_groups(world: Store, arns: Arns) -> None:
     networks = [{"name": "office"}, {"name": "lab"}]
     rules = [{"destination": OFFICE, "group": "engineering"}, {"destination": LAB, "group": "finance"}]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.store import Store
     from tests.unit.gateway.actions.authorities import Arns
 
-MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 GROUPS = ("engineering", "finance", "a, b")
 DESTINATIONS = (OFFICE, LAB, "10.20.0.0/25", "10.40.0.0/16", "0.0.0.0/0")
