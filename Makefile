@@ -5,6 +5,9 @@ STATE ?= /var/lib/portway
 PREFIX ?= /opt/portway
 DESTDIR ?=
 ARGS ?=
+JOBS ?= 2
+
+PARALLEL = -n $(JOBS) --dist worksteal
 
 export PYTHON
 
@@ -29,10 +32,10 @@ demo: root .venv/.dev ## show a stock client connecting, reaching a target and b
 	@tools/system-packages test
 	@$(BIN)/python -m tests.demo $(ARGS)
 
-test: .venv/.dev ## run unit, property, fuzz and interop tests, with both planes (ARGS="-k name" for some)
+test: .venv/.dev ## run unit, property, fuzz and interop tests, with both planes (ARGS="-k name" for some, JOBS=0 for one at a time)
 	@tools/system-packages build && tools/system-packages test || [ "$$(id -u)" -ne 0 ]
-	@$(BIN)/python -m pytest -q $(ARGS)
-	@$(if $(ARGS),:,echo "Once more with the Python data plane …" && PORTWAY_TEST_PLANE=python $(BIN)/python -m pytest -q tests/interop)
+	@$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
+	@$(if $(ARGS),:,echo "Once more with the Python data plane …" && PORTWAY_TEST_PLANE=python $(BIN)/python -m pytest -q $(PARALLEL) tests/interop)
 
 lint: .venv/.dev ## check style, formatting, types and who imports whom
 	@$(BIN)/ruff check .
