@@ -21,6 +21,7 @@ __all__ = ["during", "moment", "newest_first", "of_endpoints"]
 
 _AT_ONCE = 250
 """Rows that are read ahead of what a page needs."""
+_BEYOND_IDS = 2**63
 
 
 def moment(unix_s: float) -> datetime:
@@ -70,7 +71,7 @@ def newest_first(
 
 def _checked(last: Any) -> tuple[float, int]:
     match last:
-        case (float(at), int(number)):
+        case (float(at), int(number)) if abs(number) < _BEYOND_IDS:
             return at, number
         case _:
             raise TypeError("a key of another list")

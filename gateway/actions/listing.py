@@ -196,12 +196,12 @@ def _make_token(call: Call, last: Any) -> str:
 
 def _read_token(call: Call, token: str) -> Any:
     try:
-        digest, last = json.loads(base64.urlsafe_b64decode(token.encode()))
+        digest, last = _hashable(json.loads(base64.urlsafe_b64decode(token.encode())))
     except (binascii.Error, ValueError, TypeError, RecursionError):
         raise _bad_token() from None
     if digest != _digest(call) or last is None:
         raise _bad_token()
-    return _hashable(last)
+    return last
 
 
 def _hashable(key: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, or_, select, true
+from sqlalchemy import delete, or_, select, true, tuple_
 
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.listing import paginate, parse_filters
@@ -104,11 +104,9 @@ def _named(call: Call) -> ColumnElement[bool]:
     named = call.parameters.get("Tags") or ()
     if not named:
         return true()
-    conditions: list[ColumnElement[bool]] = []
-    for one in named:
-        has_key = tag.c.key == (one.get("Key") or "")
-        conditions.append(has_key if one.get("Value") is None else and_(has_key, tag.c.value == one["Value"]))
-    return or_(*conditions)
+    keys = [one.get("Key") or "" for one in named if one.get("Value") is None]
+    pairs = [(one.get("Key") or "", one["Value"]) for one in named if one.get("Value") is not None]
+    return or_(tag.c.key.in_(keys), tuple_(tag.c.key, tag.c.value).in_(pairs))
 
 
 def _begin(call: Call, resources: Sequence[str]) -> None:

@@ -208,6 +208,13 @@ def test_a_token_without_a_key_is_refused() -> None:
         paginate(listing(NextToken=keyless), range(9), key=lambda item: item)
 
 
+def test_a_token_of_any_depth_is_refused() -> None:
+    digest, _ = json.loads(base64.urlsafe_b64decode(second_page_token()))
+    deep = base64.urlsafe_b64encode(f'["{digest}", {"[" * 600}{"]" * 600}]'.encode()).decode()
+    with refused("InvalidNextToken"):
+        paginate(listing(NextToken=deep), range(9), key=lambda item: item)
+
+
 def test_without_a_size_a_list_is_one_page() -> None:
     assert paginate(listing(), [3, 1, 2], key=lambda item: item) == ([1, 2, 3], None)
     assert paginate(listing(), [], key=lambda item: item) == ([], None)

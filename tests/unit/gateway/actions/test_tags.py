@@ -133,6 +133,13 @@ def test_tags_are_removed_by_key_by_key_and_value_or_all(
     assert [key for resource, _, key, _ in tags_in(store) if resource == "subnet-1"] == ["a", "b", "empty"]
 
 
+def test_tags_are_removed_however_many_are_named(store: Store) -> None:
+    create(store, "vpc-1", k7="1", other="2")
+    many = [{"Key": f"k{number}"} | ({"Value": "1"} if number % 2 else {}) for number in range(4000)]
+    invoke(store, "DeleteTags", Resources=["vpc-1"], Tags=many)
+    assert [key for resource, _, key, _ in tags_in(store) if resource == "vpc-1"] == ["other"]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "found"),
     [
