@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.applications import Starlette
+    from starlette.types import Message, Receive, Scope, Send
 
     Tls = Callable[[], ssl.SSLContext] | None
 
@@ -42,6 +43,8 @@ IDLE_TIMEOUT_S = 15.0
 """Between requests, and for the head of one to arrive."""
 QUIET_TIMEOUT_S = 120.0
 """Without an octet either way, whatever the state of HTTP is; longer than any call may take."""
+REQUEST_TIMEOUT_S = 180.0
+"""From the head of a request to the end of its answer, also where HTTP/2's flow control lets nothing pass."""
 WRITE_TIMEOUT_S = 30.0
 """For a client to take one piece of a reply."""
 GRACE_S = 5.0
@@ -49,6 +52,8 @@ GRACE_S = 5.0
 ACCEPT_PAUSE_S = 0.1
 REQUESTS_PER_CONNECTION = 1000
 STREAMS_PER_CONNECTION = 16
+PIECES_PER_STREAM = 1
+"""Of a body, of up to 64 KB each, that wait to be read; strangers may have all streams of all connections wait."""
 HEADER_BYTES = 64 * 1024
 """Of all headers of a request together; a presigned address may be long."""
 
@@ -66,7 +71,7 @@ class HttpServer:
     """Serves one application on sockets that listen already."""
 
     def __init__(self, app: Starlette) -> None:
-        self._app = ASGIWrapper(cast("Any", app))
+        self._app = ASGIWrapper(cast("Any", _Bounded(app)))
         self._config = _http_config()
         self._context = WorkerContext(None)
 
@@ -122,6 +127,32 @@ class HttpServer:
         finally:
             connection.close()
             slots.release_on_behalf_of(token)
+
+
+class _Bounded:
+    """The application, with an end to each request, however its client behaves.
+
+    What of a body arrives when the answer has begun is discarded: hypercorn hands the octets of a connection on one
+    after the other, and would wait for ever for an application that does not take them any more.
+    """
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def discard() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def send_and_discard(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                nursery.start_soon(discard)
+            await send(message)
+
+        with trio.move_on_after(REQUEST_TIMEOUT_S):
+            async with trio.open_nursery() as nursery:
+                await self._app(scope, receive, send_and_discard)
+                nursery.cancel_scope.cancel()
 
 
 class _PatientStream(trio.abc.HalfCloseableStream):
@@ -236,6 +267,7 @@ def _http_config() -> HttpConfig:
     config.h11_max_incomplete_size = HEADER_BYTES
     config.h2_max_header_list_size = HEADER_BYTES
     config.h2_max_concurrent_streams = STREAMS_PER_CONNECTION
+    config.max_app_queue_size = PIECES_PER_STREAM
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
     config.keep_alive_timeout = IDLE_TIMEOUT_S
     config.ssl_handshake_timeout = HANDSHAKE_TIMEOUT_S

@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
 
 from gateway.actions import Action, Role
 from gateway.api import app, listening
@@ -197,6 +199,38 @@ def test_who_begins_no_tls_is_let_go(site: ApiSite) -> None:
             pass
     key_id, secret = add_key(site.store)
     assert ask(site, signed(key_id, secret, at=now()))[0] == 200
+
+
+@pytest.mark.parametrize("pieces", [1, 50, 5000])
+def test_a_body_that_nobody_reads_does_not_keep_the_connection(site: ApiSite, pieces: int) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.connect(str(site.socket))
+        stranger.settimeout(30)
+        head = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with contextlib.suppress(OSError):
+            stranger.sendall(head + b"1\r\nA\r\n" * pieces)
+        with contextlib.suppress(ConnectionResetError):
+            while stranger.recv(65536):
+                pass
+
+
+def test_who_takes_no_answer_is_let_go(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "REQUEST_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(listening, "IDLE_TIMEOUT_S", 0.5)
+    trust = ssl.create_default_context()
+    trust.set_alpn_protocols(["h2"])
+    http = H2Connection()
+    http.local_settings = Settings(initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    http.initiate_connection()
+    target = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "x")]
+    http.send_headers(1, target, end_stream=True)
+    with ApiSite(store, tmp_path) as site, socket.create_connection(("127.0.0.1", site.port)) as plain:
+        trust.load_verify_locations(site.ca_file)
+        with trust.wrap_socket(plain, server_hostname="127.0.0.1") as stranger:
+            stranger.sendall(http.data_to_send())
+            stranger.settimeout(30)
+            while stranger.recv(65536):
+                pass
 
 
 def test_long_bodies_wait_for_each_other_and_short_ones_do_not(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
