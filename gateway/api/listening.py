@@ -119,7 +119,7 @@ class HttpServer:
                 plain = _PatientStream(connection, scope)
                 stream = trio.SSLStream(plain, tls(), server_side=True, https_compatible=True) if tls else plain
                 # hypercorn's types say TLS; it takes plain streams as well.
-                await TCPServer(self._app, self._config, self._context, state, cast("Any", stream))
+                await _Conversation(self._app, self._config, self._context, state, cast("Any", stream))
         except Exception as error:  # noqa: BLE001 - one connection must not end the server
             # The application contains its own faults. This is HTTP that hypercorn did not expect, and strangers can
             # send much of it: a line for those who look, and no traceback.
@@ -153,6 +153,14 @@ class _Bounded:
             async with trio.open_nursery() as nursery:
                 await self._app(scope, receive, send_and_discard)
                 nursery.cancel_scope.cancel()
+
+
+class _Conversation(TCPServer):
+    """hypercorn's side of a connection. It gives its place back when its client has closed it."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()  # else hypercorn waits for the next request on it until the idle time is over
 
 
 class _PatientStream(trio.abc.HalfCloseableStream):
