@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.actions.call import Call
 
-__all__ = ["endpoint_name", "endpoint_shapes"]
+__all__ = ["endpoint_name", "endpoint_shapes", "with_name"]
 
 
 def endpoint_shapes(call: Call, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
@@ -34,6 +34,11 @@ def endpoint_name(call: Call, row: Row[Any]) -> str:
     if call.settings.dns_suffix:
         return f"{row.id}.{call.settings.dns_suffix}"
     return row.settings.get("public_hostname") or call.settings.public_hostname
+
+
+def with_name(row: Row[Any], tags: Mapping[str, str]) -> Mapping[str, str]:
+    """The tags of an endpoint; one of a file goes by its name there, unless it has a tag `Name`."""
+    return {"Name": row.name, **tags} if row.name else tags
 
 
 def _networks_of(call: Call, endpoint_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -66,7 +71,7 @@ def _shape(call: Call, row: Row[Any], tags: Mapping[str, str], subnet_ids: Itera
         "ServerCertificateArn": row.server_certificate_arn,
         "AuthenticationOptions": [_authentication_shape(option) for option in row.authentication_options],
         "ConnectionLogOptions": _log_shape(row),
-        "Tags": tags_shape(tags),
+        "Tags": tags_shape(with_name(row, tags)),
         "SecurityGroupIds": list(row.default_security_group_ids),
         "VpcId": row.vpc_id,
         "SelfServicePortalUrl": _portal_url(call, row) if row.self_service_portal else None,

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.control_channel_keys import make_control_channel_keys
 from gateway.actions.endpoint_conflicts import check_possible
-from gateway.actions.endpoint_shapes import endpoint_name, endpoint_shapes
+from gateway.actions.endpoint_shapes import endpoint_name, endpoint_shapes, with_name
 from gateway.actions.endpoint_values import read_changes, read_new
 from gateway.actions.endpoint_vpc import read_vpc, regroup_associations
 from gateway.actions.listing import paginate, parse_filters
@@ -123,7 +123,9 @@ def describe_endpoints(call: Call) -> dict[str, Any]:
     matching = [
         row
         for row in rows
-        if filters.match({"endpoint-id": row.id, "transport-protocol": row.transport_protocols}, tags[row.id])
+        if filters.match(
+            {"endpoint-id": row.id, "transport-protocol": row.transport_protocols}, with_name(row, tags[row.id])
+        )
     ]
     page, token = paginate(call, matching, key=lambda row: (row.created_at, row.id))
     return {"ClientVpnEndpoints": endpoint_shapes(call, page), "NextToken": token}

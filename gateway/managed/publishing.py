@@ -101,15 +101,23 @@ def _publish_certificates(
     ]
     arns: dict[bytes, str] = {}
     for certificate in (*used, *declaration.certificates):
+        whole = _with_issuers(certificate, declaration.certificates)
         arns[certificate.chain] = publish_certificate(
             connection,
             store.vault,
             declaration.service,
-            chain=certificate.chain,
-            private_key=certificate.private_key,
+            chain=whole.chain,
+            private_key=whole.private_key,
             now=now,
         )
     return arns
+
+
+def _with_issuers(certificate: PublishedCertificate, known: Iterable[PublishedCertificate]) -> PublishedCertificate:
+    """The same certificate of a server with the issuers behind it, where they are known: it is offered once."""
+    if certificate.private_key is None:
+        return certificate
+    return next((one for one in known if one.private_key and one.chain.startswith(certificate.chain)), certificate)
 
 
 def _replace_networks(connection: Connection, declaration: Declaration) -> None:

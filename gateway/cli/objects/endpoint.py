@@ -53,7 +53,7 @@ LogGroupOption = Annotated[
 @command(
     app,
     "create",
-    "portway endpoint create --client-cidr-block 10.90.0.0/22 --server-certificate server --client-root ca",
+    "portway endpoint create --client-cidr-block 10.90.0.0/22 --server-certificate server --client-root 'Portway CA'",
 )
 def create(
     service: Service,
