@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.gateway.actions.endpoint_calls import describe, shown
-from tests.unit.gateway.actions.harness import SETTINGS
+from tests.unit.gateway.actions.harness import SETTINGS, invoke
 from tests.unit.gateway.actions.rows import (
     ENDPOINT_ID,
     FILE_ENDPOINT_ID,
@@ -34,6 +34,17 @@ def test_an_endpoint_of_a_file_is_shown_with_its_values(store: Store) -> None:
     assert one["TransportProtocol"] == "udp"
     assert one["SessionTimeoutHours"] == 8
     assert one["DnsName"] == "office.example.com"
+
+
+def test_an_endpoint_of_a_file_goes_by_its_name_there_unless_it_is_tagged(store: Store) -> None:
+    add_file_endpoint(store, name="main")
+    add_endpoint(store)
+    assert shown(store, FILE_ENDPOINT_ID)["Tags"] == [{"Key": "Name", "Value": "main"}]
+    assert shown(store, ENDPOINT_ID)["Tags"] == []
+    (found,) = describe(store, Filters=[{"Name": "tag:Name", "Values": ["main"]}])
+    assert found["ClientVpnEndpointId"] == FILE_ENDPOINT_ID
+    invoke(store, "CreateTags", Resources=[FILE_ENDPOINT_ID], Tags=[{"Key": "Name", "Value": "headquarters"}])
+    assert shown(store, FILE_ENDPOINT_ID)["Tags"] == [{"Key": "Name", "Value": "headquarters"}]
 
 
 def test_times_are_written_as_aws_does(store: Store) -> None:

@@ -146,6 +146,13 @@ async def test_certificates_of_the_authority_are_offered_with_their_keys_sealed(
         assert server.chain.count("BEGIN CERTIFICATE") == 2
 
 
+async def test_a_certificate_that_an_endpoint_of_the_file_uses_is_offered_once(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store, main()) as world:
+        (server,) = [row for row in world.rows(schema.certificate) if row.private_key is not None]
+        (row,) = world.rows(schema.endpoint)
+        assert row.server_certificate_arn == server.arn
+
+
 async def test_what_is_published_concerns_no_gateway(tmp_path: Path, store: Store) -> None:
     """Else every gateway would wake up all others at every start."""
     async with managed_world(tmp_path, store, main()) as world:
