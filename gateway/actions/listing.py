@@ -30,6 +30,9 @@ _PAGING = frozenset({"MaxResults", "NextToken", "DryRun"})
 
 _Item = TypeVar("_Item")
 
+_MAX_FILTER_VALUES = 200
+"""AWS's limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
@@ -73,9 +76,16 @@ def parse_filters(call: Call, names: Collection[str], *, tagged: bool = False) -
     """Read the parameter `Filters`, of which only `names` may be there, and with `tagged` those about tags.
 
     Values are compared with case, `*` stands for any text, `?` for one character, and a backslash takes their meaning
-    away. Raises `InvalidParameterValue`.
+    away. Raises `InvalidParameterValue`, and `FilterLimitExceeded` where looking at every object would take long.
     """
-    return Filters(tuple(_parse_filter(given, names, tagged) for given in call.parameters.get("Filters") or ()))
+    given = call.parameters.get("Filters") or ()
+    count = sum(len(one.get("Values") or ()) for one in given)
+    if count > _MAX_FILTER_VALUES:
+        raise ActionError(
+            "FilterLimitExceeded",
+            f"The filters have {count} values. They may have up to {_MAX_FILTER_VALUES} together.",
+        )
+    return Filters(tuple(_parse_filter(one, names, tagged) for one in given))
 
 
 def _parse_filter(given: Mapping[str, Any], names: Collection[str], tagged: bool) -> _Filter:

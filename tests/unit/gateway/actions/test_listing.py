@@ -134,6 +134,14 @@ def test_what_has_no_tags_has_no_tag_filters(name: str) -> None:
         parse_filters(listing(Filters=[{"Name": name, "Values": ["x"]}]), {"name"})
 
 
+def test_filters_have_so_many_values_and_no_more() -> None:
+    halves = [{"Name": "name", "Values": [str(value) for value in range(100)]} for _ in range(2)]
+    assert parse_filters(listing(Filters=halves), {"name"}).match({"name": "99"})
+    with pytest.raises(ActionError, match="have 201 values") as refusal:
+        parse_filters(listing(Filters=[*halves, {"Name": "name", "Values": ["x"]}]), {"name"})
+    assert refusal.value.code == "FilterLimitExceeded"
+
+
 @pytest.mark.parametrize("given", [{}, {"Name": "name"}, {"Name": "name", "Values": []}, {"Values": ["x"]}])
 def test_half_a_filter_is_refused(given: dict[str, Any]) -> None:
     with refused("InvalidParameterValue"):
