@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,9 +29,18 @@ STANDS = r"sec +0\.00 Bytes"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[ManagedSite]:
     with ManagedSite(tmp_path_factory.mktemp("site"), pki) as site:
-        for port in (FIRST_PORT, SECOND_PORT):
-            site.lab.start(site.lab.office, "iperf3", "-s", "-p", str(port), name=f"iperf3-{port}")
         yield site
+
+
+@pytest.fixture
+def servers(site: ManagedSite) -> Iterator[None]:
+    """Servers of the test's own: to the next one they would be busy for as long as they wait for who was cut off."""
+    with ExitStack() as stack:
+        for port in (FIRST_PORT, SECOND_PORT):
+            command = ("iperf3", "-s", "-p", str(port), "--forceflush")
+            server = stack.enter_context(site.lab.office.start(*command, log=site.lab.log(f"iperf3-{port}")))
+            server.wait_for("Server listening")
+        yield
 
 
 class Guarded:
@@ -99,7 +109,7 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(site: ManagedSite) -> Iterator[Guarded]:
+def guarded(site: ManagedSite, servers: None) -> Iterator[Guarded]:
     """With a client that is connected."""
     guarded = Guarded(site)
     with site.connect(guarded.id, "alice") as alice:
