@@ -6,6 +6,18 @@ Actions read and write the store, and nothing else. They know neither HTTP nor g
 from __future__ import annotations
 
 from gateway.actions.call import ACTIONS, Action, ActionError, Call, Caller, Face, Role, action
-from gateway.actions.settings import Quotas, ServiceSettings
+from gateway.actions.settings import EndpointDefaults, Quotas, ServiceSettings
 
-__all__ = ["ACTIONS", "Action", "ActionError", "Call", "Caller", "Face", "Quotas", "Role", "ServiceSettings", "action"]
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "ActionError",
+    "Call",
+    "Caller",
+    "EndpointDefaults",
+    "Face",
+    "Quotas",
+    "Role",
+    "ServiceSettings",
+    "action",
+]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from gateway.actions.call import ActionError, Call
-from gateway.actions.endpoint_spec import endpoint_spec
 from gateway.actions.objects import is_visible
+from gateway.config.endpoint_options import EndpointOptions
+from gateway.endpoint_spec import endpoint_spec
 from gateway.store.schema import endpoint, network, route
 from policy import (
     LOCAL,
@@ -93,7 +94,8 @@ def _label(call: Call, other: Row[Any]) -> str:
 
 def _spec(name: str, values: Mapping[str, Any], call: Call) -> EndpointSpec:
     """As much of a spec as can contradict something: keys of the control channel are made by Portway."""
-    spec = endpoint_spec(name, values, call.settings)
+    options = EndpointOptions.readable(values["settings"])
+    spec = endpoint_spec(name, values, options, call.settings.endpoint_defaults)
     return replace(spec, control_channel=ControlChannel((ControlChannelProtection.NONE,)))
 
 

@@ -33,7 +33,7 @@ def endpoint_name(call: Call, row: Row[Any]) -> str:
     """The DNS name or address that clients connect to: AWS's `dnsName`; empty where none is configured."""
     if call.settings.dns_suffix:
         return f"{row.id}.{call.settings.dns_suffix}"
-    return row.settings.get("public_hostname") or call.settings.public_hostname
+    return row.settings.get("public_hostname") or call.settings.endpoint_defaults.public_hostname
 
 
 def with_name(row: Row[Any], tags: Mapping[str, str]) -> Mapping[str, str]:
@@ -101,4 +101,5 @@ def _log_shape(row: Row[Any]) -> dict[str, Any]:
 
 def _portal_url(call: Call, row: Row[Any]) -> str:
     """Callers take a URL for the sign that the portal is enabled."""
-    return f"https://{call.settings.public_hostname or endpoint_name(call, row) or 'localhost'}/endpoints/{row.id}"
+    host = call.settings.endpoint_defaults.public_hostname or endpoint_name(call, row) or "localhost"
+    return f"https://{host}/endpoints/{row.id}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,15 @@ from gateway.actions.control_channel_keys import TLS_CRYPT, open_control_channel
 from gateway.actions.endpoint_shapes import endpoint_name
 from gateway.actions.objects import find_endpoint
 from gateway.config.endpoint_options import EndpointOptions
+from gateway.endpoint_spec import endpoint_spec
 from gateway.profile import ProfileError, build_profile, find_server_authority
 from gateway.store.schema import certificate, route
-from policy import (
-    CertificateAuthentication,
-    ControlChannel,
-    ControlChannelProtection,
-    DataChannel,
-    EndpointSpec,
-    Route,
-    ServerCertificate,
-)
+from policy import Route, ServerCertificate
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
+
+    from policy import EndpointSpec
 
 __all__ = ["export_configuration"]
 
@@ -60,18 +56,14 @@ def export_configuration(call: Call) -> dict[str, Any]:
 
 def _spec(call: Call, row: Row[Any]) -> EndpointSpec:
     """As much of the endpoint as a client has to know."""
-    options = EndpointOptions.model_validate(row.settings)
-    return EndpointSpec(
-        name=row.id,
-        client_cidr_block=IPv4Network(row.client_cidr_block),
+    options = EndpointOptions.readable(row.settings)
+    spec = endpoint_spec(row.id, row._asdict(), options, call.settings.endpoint_defaults)
+    keys = open_control_channel_keys(call.vault, row.control_channel_keys)
+    return replace(
+        spec,
         server_certificate=ServerCertificate(_chain(call, row.server_certificate_arn).encode(), b""),
-        authentication=CertificateAuthentication(_client_roots(call, row)),
-        control_channel=_control_channel(call, row, options),
-        transport_protocol=tuple(row.transport_protocols),
-        vpn_port=row.vpn_port,
-        split_tunnel=row.split_tunnel,
-        tls_version_min=options.tls_version_min,
-        data_channel=DataChannel(**dict(options.data_channel)),
+        authentication=replace(spec.authentication, client_root_certificate_chain=_client_roots(call, row)),
+        control_channel=replace(spec.control_channel, tls_crypt_key=keys.get(TLS_CRYPT)),
         routes=_routes(call, row),
     )
 
@@ -93,12 +85,6 @@ def _other_authorities(call: Call) -> bytes:
     """All that there are, so that a server's certificate without its issuers finds them."""
     chains = call.connection.scalars(select(certificate.c.chain).where(certificate.c.private_key.is_(None)))
     return "".join(chains).encode()
-
-
-def _control_channel(call: Call, row: Row[Any], options: EndpointOptions) -> ControlChannel:
-    protection = ControlChannelProtection(options.control_channel or call.settings.control_channel)
-    keys = open_control_channel_keys(call.vault, row.control_channel_keys)
-    return ControlChannel((protection,), tls_crypt_key=keys.get(TLS_CRYPT))
 
 
 def _routes(call: Call, row: Row[Any]) -> tuple[Route, ...]:

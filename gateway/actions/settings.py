@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
-__all__ = ["Quotas", "ServiceSettings"]
+__all__ = ["EndpointDefaults", "Quotas", "ServiceSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,19 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointDefaults:
+    """The `[endpoint_defaults]` section: what endpoints made at run time get where the API has no word for it."""
+
+    listen: IPv4Address | IPv6Address = IPv4Address("0.0.0.0")  # noqa: S104 - a gateway is there to be reached
+    public_hostname: str = ""
+    """What exported profiles connect to."""
+    control_channel: Literal["tls-crypt", "none"] = "tls-crypt"
+    """How their control packets are protected before TLS begins; exported profiles say the same."""
+    groups_from: str | None = None
+    sessions_per_client: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """Names that ARNs and replies carry, and quotas."""
 
@@ -32,11 +46,6 @@ class ServiceSettings:
     account_id: str = "000000000000"
     dns_suffix: str = ""
     """The domain under which clients find endpoints, as `vpn.example.com`: an endpoint's `dnsName`. Where there is
-    none, `public_hostname` stands there."""
-    public_hostname: str = ""
-    """What exported profiles connect to."""
-    endpoint_listen: str = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
-    """The address where endpoints made at run time listen."""
-    control_channel: Literal["tls-crypt", "none"] = "tls-crypt"
-    """How their control packets are protected before TLS begins; exported profiles say the same."""
+    none, the `public_hostname` of endpoints stands there."""
+    endpoint_defaults: EndpointDefaults = field(default_factory=EndpointDefaults)
     quotas: Quotas = field(default_factory=Quotas)

@@ -35,6 +35,7 @@ def build_settings(file: models.ConfigFile, directory: Path, host_name: str) -> 
     gateway = file.gateway
     state_dir = directory / gateway.state_dir
     log = gateway.connection_log
+    defaults = _build_endpoint_defaults(file)
     return GatewaySettings(
         state_dir=state_dir,
         control_socket=state_dir / gateway.control_socket,
@@ -52,8 +53,8 @@ def build_settings(file: models.ConfigFile, directory: Path, host_name: str) -> 
             refresh_s=log.refresh_s,
         ),
         store=_build_store(file.store, state_dir),
-        api=_build_api(file, state_dir),
-        endpoint_defaults=EndpointDefaults(**dict(file.endpoint_defaults)),
+        api=_build_api(file, state_dir, defaults),
+        endpoint_defaults=defaults,
     )
 
 
@@ -77,7 +78,13 @@ def _build_store(store: models_service.Store, state_dir: Path) -> StoreSettings:
     )
 
 
-def _build_api(file: models.ConfigFile, state_dir: Path) -> ApiSettings:
+def _build_endpoint_defaults(file: models.ConfigFile) -> EndpointDefaults:
+    """Where nothing says how clients find endpoints, they are taken to be where the API is."""
+    section = file.endpoint_defaults
+    return EndpointDefaults(**{**dict(section), "public_hostname": section.public_hostname or file.api.public_hostname})
+
+
+def _build_api(file: models.ConfigFile, state_dir: Path, defaults: EndpointDefaults) -> ApiSettings:
     api = file.api
     return ApiSettings(
         enabled=api.enabled,
@@ -91,9 +98,7 @@ def _build_api(file: models.ConfigFile, state_dir: Path) -> ApiSettings:
             region=api.region,
             account_id=api.account_id,
             dns_suffix=api.dns_suffix,
-            public_hostname=file.endpoint_defaults.public_hostname or api.public_hostname,
-            endpoint_listen=str(file.endpoint_defaults.listen),
-            control_channel=file.endpoint_defaults.control_channel,
+            endpoint_defaults=defaults,
             quotas=Quotas(**dict(api.quotas)),
         ),
     )

@@ -5,7 +5,9 @@ They are checked where they are asked for, and again where they are used: what o
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
 
 from gateway.config.models import Count, DataChannel, Handshake, Keepalive
 from gateway.config.section import Section
@@ -15,6 +17,9 @@ from gateway.config.values import (  # noqa: TC001 - pydantic reads the annotati
     ListenAddress,
     ListOf,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["EndpointOptions"]
 
@@ -46,3 +51,11 @@ class EndpointOptions(Section):
     """How silence is told from death."""
     handshake: Handshake = Handshake()
     """What clients may cost before they have proved themselves."""
+
+    @classmethod
+    def readable(cls, settings: Mapping[str, Any]) -> EndpointOptions:
+        """What stands in the store; settings that this release cannot read count as none, and gateways say so."""
+        try:
+            return cls.model_validate(settings)
+        except ValidationError:
+            return cls()

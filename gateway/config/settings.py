@@ -6,14 +6,14 @@ Plain values. Must not know the file that they come from.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Literal
 
+from gateway.actions.settings import EndpointDefaults
 from gateway.object_ids import subnet_id, vpc_id
 from policy import TargetNetwork
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network
+    from ipaddress import IPv4Address, IPv4Network
     from pathlib import Path
 
     from gateway.actions import ServiceSettings
@@ -90,19 +90,7 @@ class ApiSettings:
     metrics_from: tuple[IPv4Network, ...]
     """Who else than this host may see metrics, and what is wrong."""
     service: ServiceSettings
-    """What actions have to know; its `public_hostname` is that of the endpoints."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointDefaults:
-    """The `[endpoint_defaults]` section: what endpoints made at run time get where the API has no word for it."""
-
-    listen: IPv4Address | IPv6Address = IPv4Address("0.0.0.0")  # noqa: S104 - a gateway is there to be reached
-    public_hostname: str = ""
-    """What exported profiles connect to."""
-    control_channel: Literal["tls-crypt", "none"] = "tls-crypt"
-    groups_from: str | None = None
-    sessions_per_client: int = 0
+    """What actions have to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Whether a spec fits the host and the other endpoints is for `judging`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from gateway.config import certificates
 from gateway.config.endpoint_options import EndpointOptions
 from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
+from gateway.endpoint_spec import endpoint_spec
 from gateway.managed.group_references import Carrier, group_members
 from gateway.managed.snapshot import parse_network
 from gateway.store import StoreError
@@ -177,30 +178,13 @@ class _Work:
         )
 
     def _spec(self, targets: tuple[policy.TargetNetwork, ...]) -> policy.EndpointSpec:
-        row, defaults = self._endpoint.row, self._circumstances.defaults
-        options = _options(row)
-        return policy.EndpointSpec(
-            name=row.id,
-            client_cidr_block=IPv4Network(row.client_cidr_block),
+        row = self._endpoint.row
+        spec = endpoint_spec(row.id, asdict(row), _options(row), self._circumstances.defaults)
+        return replace(
+            spec,
             server_certificate=self._server_certificate(),
-            authentication=self._authentication(options.groups_from or defaults.groups_from),
-            control_channel=self._control_channel(options),
-            listen=options.listen or defaults.listen,
-            transport_protocol=row.transport_protocols,
-            vpn_port=row.vpn_port,
-            public_hostname=options.public_hostname or defaults.public_hostname,
-            description=row.description,
-            split_tunnel=row.split_tunnel,
-            dns_servers=tuple(map(IPv4Address, row.dns_servers)),
-            search_domains=options.search_domains,
-            tls_version_min=options.tls_version_min,
-            session_timeout_hours=row.session_timeout_hours,
-            max_clients=options.max_clients,
-            sessions_per_client=_first(options.sessions_per_client, defaults.sessions_per_client),
-            clients_reachable=options.clients_reachable,
-            data_channel=policy.DataChannel(**dict(options.data_channel)),
-            keepalive=policy.Keepalive(**dict(options.keepalive)),
-            handshake=policy.HandshakeLimits(**dict(options.handshake)),
+            authentication=self._authentication(spec.authentication.groups_from),
+            control_channel=self._control_channel(spec.control_channel),
             target_networks=targets,
             routes=self._routes(targets),
             authorization_rules=self._rules(),
@@ -325,19 +309,16 @@ class _Work:
             _refuse(f"The client root certificate {arn}", problems)
         return roots
 
-    def _control_channel(self, options: EndpointOptions) -> policy.ControlChannel:
-        protection = policy.ControlChannelProtection(
-            options.control_channel or self._circumstances.defaults.control_channel
-        )
-        if protection is policy.ControlChannelProtection.NONE:
-            return policy.ControlChannel((protection,))
+    def _control_channel(self, wanted: policy.ControlChannel) -> policy.ControlChannel:
+        if wanted.accept == (policy.ControlChannelProtection.NONE,):
+            return wanted
         try:
             keys = open_control_channel_keys(self._circumstances.vault, self._endpoint.row.control_channel_keys)
         except StoreError as error:
             raise _BuildError(f"The key of its control channel cannot be read: {error}.") from error
         if TLS_CRYPT not in keys:
             raise _BuildError('It has no key for "tls-crypt", which control_channel asks for.')
-        return policy.ControlChannel((protection,), tls_crypt_key=keys[TLS_CRYPT])
+        return replace(wanted, tls_crypt_key=keys[TLS_CRYPT])
 
 
 def _carriers(snapshot: Snapshot, circumstances: Circumstances) -> Iterable[Carrier]:
@@ -367,10 +348,6 @@ def _options(row: EndpointRow) -> EndpointOptions:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise _BuildError(f"Its setting {key} cannot be used: {first['msg']}.") from error
-
-
-def _first(value: int | None, default: int) -> int:
-    return default if value is None else value
 
 
 def _refuse(what: str, problems: Iterable[str]) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from gateway.actions.declaration.comparison import Comparison
-from gateway.actions.endpoint_spec import endpoint_spec
+from gateway.config.endpoint_options import EndpointOptions
+from gateway.endpoint_spec import endpoint_spec
 from gateway.store import schema
 from policy import (
     Aspect,
@@ -162,7 +163,8 @@ def _reach(call: Call, state: State, name: str, held: Held) -> Reach:
     if not held.networks:
         return Reach(name, None, filters)
     declared = held.declared
-    spec = endpoint_spec(name, held.row._asdict(), call.settings)
+    options = EndpointOptions.readable(held.row.settings)
+    spec = endpoint_spec(name, held.row._asdict(), options, call.settings.endpoint_defaults)
     authentication = replace(
         spec.authentication,
         client_root_certificate_chain=_chain(call, declared.authentication.client_root_certificate_chain),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.actions import ACTIONS, ActionError, Call, Caller, Face, Role, ServiceSettings
+from gateway.actions import ACTIONS, ActionError, Call, Caller, EndpointDefaults, Face, Role, ServiceSettings
 from gateway.api.serializing import build_reply
 from gateway.api.service_model import load_services
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 NOW = 1_780_315_200.0  # 2026-06-01 12:00 UTC
 ADMIN = Caller("AKTEST", Role.ADMIN, Face.API)
-SETTINGS = ServiceSettings(region="here", account_id="123456789012", public_hostname="vpn.example.com")
+SETTINGS = ServiceSettings(
+    region="here", account_id="123456789012", endpoint_defaults=EndpointDefaults(public_hostname="vpn.example.com")
+)
 
 
 @dataclass
@@ -31,6 +33,12 @@ class Refusal:
     """What was said, once it has been."""
 
     message: str = ""
+
+
+def with_defaults(*, dns_suffix: str = "", **changes: Any) -> ServiceSettings:
+    """Settings whose `[endpoint_defaults]` are these; the rest is as it always is."""
+    defaults = replace(SETTINGS.endpoint_defaults, **changes)
+    return replace(SETTINGS, dns_suffix=dns_suffix, endpoint_defaults=defaults)
 
 
 def limited_to(*endpoint_ids: str) -> Caller:

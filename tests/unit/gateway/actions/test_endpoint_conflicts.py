@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,7 @@ from sqlalchemy import delete
 from gateway.actions.endpoint_conflicts import check_possible
 from gateway.store.schema import endpoint
 from tests.unit.gateway.actions.endpoint_calls import create, modify, shown
-from tests.unit.gateway.actions.harness import SETTINGS, limited_to, make_call, refused
+from tests.unit.gateway.actions.harness import limited_to, make_call, refused, with_defaults
 from tests.unit.gateway.actions.rows import (
     ENDPOINT_ID,
     add_association,
@@ -99,7 +98,7 @@ def test_a_file_s_endpoint_may_have_a_port_of_both_transports(store: Store, arns
 )
 def test_a_port_of_another_address_is_free(store: Store, arns: Arns, own: str, others: str, *, free: bool) -> None:
     add_file_endpoint(store, settings={"listen": others})
-    here = replace(SETTINGS, endpoint_listen=own)
+    here = with_defaults(listen=ip_address(own))
     if free:
         assert create(store, arns, settings=here)
     else:
@@ -147,6 +146,7 @@ def test_a_range_is_refused_exactly_where_it_overlaps_another(store: Store, cidr
     for number, cidr in enumerate(cidrs):
         add_endpoint(store, f"cvpn-endpoint-{number}", client_cidr_block=cidr, vpn_port=1000 + number)
     values: dict[str, Any] = {
+        "description": "",
         "client_cidr_block": new,
         "vpn_port": 443,
         "transport_protocols": ["udp"],

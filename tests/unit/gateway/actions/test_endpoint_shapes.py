@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.gateway.actions.endpoint_calls import describe, shown
-from tests.unit.gateway.actions.harness import SETTINGS, invoke
+from tests.unit.gateway.actions.harness import invoke, with_defaults
 from tests.unit.gateway.actions.rows import (
     ENDPOINT_ID,
     FILE_ENDPOINT_ID,
@@ -75,5 +74,5 @@ def test_the_name_that_clients_connect_to_is_the_configured_one(
     store: Store, suffix: str, hostname: str, name: str
 ) -> None:
     add_endpoint(store)
-    (one,) = describe(store, settings=replace(SETTINGS, dns_suffix=suffix, public_hostname=hostname))
+    (one,) = describe(store, settings=with_defaults(dns_suffix=suffix, public_hostname=hostname))
     assert one["DnsName"] == name

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +15,7 @@ from gateway.profile import build_profile, find_server_authority
 from gateway.store.schema import endpoint
 from tests.unit.gateway.actions.authorities import ROOT, SERVER, publish
 from tests.unit.gateway.actions.endpoint_calls import create
-from tests.unit.gateway.actions.harness import SETTINGS, invoke, limited_to, refused
+from tests.unit.gateway.actions.harness import invoke, limited_to, refused, with_defaults
 from tests.unit.gateway.actions.rows import FILE_ENDPOINT_ID, add_association, add_file_endpoint, add_route
 from tests.unit.gateway.certificate_maker import NOW, Recipe, make_ca
 from tunnel import parse_static_key
@@ -58,7 +57,7 @@ def test_a_profile_has_the_endpoint_s_own_control_channel_key(store: Store, arns
 
 
 def test_a_profile_has_no_key_where_control_channels_have_none(store: Store, arns: Arns) -> None:
-    profile = exported(store, create(store, arns), settings=replace(SETTINGS, control_channel="none"))
+    profile = exported(store, create(store, arns), settings=with_defaults(control_channel="none"))
     assert "tls-crypt" not in profile
 
 
@@ -86,7 +85,7 @@ def test_a_profile_is_what_the_gateway_s_own_spec_makes(
     store: Store, arns: Arns, control_channel: Literal["tls-crypt", "none"], *, split_tunnel: bool
 ) -> None:
     """The API knows an endpoint from its rows, as the gateway does; a client must not notice that these are two."""
-    here = replace(SETTINGS, public_hostname="192.168.10.7", control_channel=control_channel)
+    here = with_defaults(public_hostname="192.168.10.7", control_channel=control_channel)
     endpoint_id = create(store, arns, SplitTunnel=split_tunnel, settings=here)
     network = Network("office", IPv4Network("192.168.10.0/24"), "eth1", None, "a", "main", nat=True)
     add_association(store, endpoint_id=endpoint_id, subnet_id=network.subnet_id)
@@ -105,7 +104,7 @@ def test_a_profile_is_what_the_gateway_s_own_spec_makes(
 
 def test_under_a_domain_each_endpoint_has_its_own_name(store: Store, arns: Arns) -> None:
     endpoint_id = create(store, arns)
-    profile = exported(store, endpoint_id, settings=replace(SETTINGS, dns_suffix="vpn.example.org"))
+    profile = exported(store, endpoint_id, settings=with_defaults(dns_suffix="vpn.example.org"))
     assert f"remote {endpoint_id}.vpn.example.org 443 udp" in profile.splitlines()
 
 
@@ -115,7 +114,7 @@ def test_the_way_to_the_gateway_stays_outside_of_the_tunnel(store: Store, arns: 
     add_route(store, endpoint_id=endpoint_id, destination_cidr="198.51.100.0/24")
     add_route(store, endpoint_id=endpoint_id, destination_cidr="203.0.113.0/24", status_code="deleting")
     for host, stays in (("198.51.100.7", True), ("203.0.113.7", False)):
-        profile = exported(store, endpoint_id, settings=replace(SETTINGS, public_hostname=host))
+        profile = exported(store, endpoint_id, settings=with_defaults(public_hostname=host))
         assert (f"route {host} 255.255.255.255 net_gateway" in profile.splitlines()) is stays
 
 
@@ -134,7 +133,7 @@ def test_without_the_issuer_there_is_no_profile(store: Store, arns: Arns) -> Non
 def test_without_a_name_for_the_gateway_there_is_no_profile(store: Store, arns: Arns) -> None:
     endpoint_id = create(store, arns)
     with refused("UnsupportedOperation", "public_hostname"):
-        exported(store, endpoint_id, settings=replace(SETTINGS, public_hostname=""))
+        exported(store, endpoint_id, settings=with_defaults(public_hostname=""))
 
 
 def test_a_certificate_that_is_gone_is_missed(store: Store, arns: Arns) -> None:

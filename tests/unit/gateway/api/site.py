@@ -10,7 +10,7 @@ import boto3
 import trio
 from botocore.config import Config as BotoConfig
 
-from gateway.actions import Role, ServiceSettings
+from gateway.actions import EndpointDefaults, Role, ServiceSettings
 from gateway.actions.loading import load_actions
 from gateway.api.app import Api, build_app
 from gateway.api.callers import Callers
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["REGION", "SETTINGS", "ApiSite"]
 
 REGION = "eu-central-1"
-SETTINGS = ServiceSettings(region=REGION, account_id="123456789012", public_hostname="vpn.example.com")
+SETTINGS = ServiceSettings(
+    region=REGION, account_id="123456789012", endpoint_defaults=EndpointDefaults(public_hostname="vpn.example.com")
+)
 ENOUGH_CONNECTIONS = 512
 
 

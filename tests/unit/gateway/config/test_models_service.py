@@ -91,7 +91,7 @@ def test_exported_profiles_lead_to_the_endpoints_name_or_else_to_the_api_s(home:
             config["api"]["public_hostname"] = "api.example.com"
             config["endpoint_defaults"]["public_hostname"] = of_endpoints
 
-        return load_config(write_config(home, change)).settings.api.service.public_hostname
+        return load_config(write_config(home, change)).settings.api.service.endpoint_defaults.public_hostname
 
     assert public_name("vpn.example.com") == "vpn.example.com"
     assert public_name("") == "api.example.com"

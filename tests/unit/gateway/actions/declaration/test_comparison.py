@@ -6,22 +6,24 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.actions import EndpointDefaults
 from gateway.actions.declaration.comparison import Comparison, Difference
 from gateway.actions.declaration.effects import Reach, access_changes
-from gateway.actions.endpoint_spec import endpoint_spec
+from gateway.config.endpoint_options import EndpointOptions
+from gateway.endpoint_spec import endpoint_spec
 from policy import LOCAL, AuthorizationRule, EndpointSpec, Route, decide
-from tests.unit.gateway.actions.harness import SETTINGS
 
 GROUPS = ("engineering", "finance")
 COLUMNS = {
+    "description": "",
     "client_cidr_block": "10.90.0.0/28",
     "transport_protocols": ["udp"],
     "vpn_port": 443,
     "dns_servers": [],
     "split_tunnel": True,
     "session_timeout_hours": 24.0,
-    "settings": {},
 }
+PLAIN = endpoint_spec("staff", COLUMNS, EndpointOptions(), EndpointDefaults())
 FIRST = int(IPv4Address("10.90.0.0"))
 ADDRESSES = 64
 NETWORKS = st.one_of(
@@ -38,7 +40,7 @@ NETWORKS = st.one_of(
 def specs(draw: st.DrawFn) -> EndpointSpec:
     routes = draw(st.lists(st.builds(Route, NETWORKS, st.sampled_from([LOCAL, "office"])), max_size=4))
     rules = draw(st.lists(st.builds(AuthorizationRule, NETWORKS, st.sampled_from([None, *GROUPS])), max_size=6))
-    return replace(endpoint_spec("staff", COLUMNS, SETTINGS), routes=tuple(routes), authorization_rules=tuple(rules))
+    return replace(PLAIN, routes=tuple(routes), authorization_rules=tuple(rules))
 
 
 def holds(networks: tuple[str, ...], address: IPv4Address) -> bool:
