@@ -1,6 +1,10 @@
 # The project's verbs. Every target puts in place what it needs, once; `make help` says what there is.
 
-PYTHON ?= python3
+# The distribution's own where it is new enough: it is patched with the rest of the host, any user may run it, and it is
+# built for speed.
+ifndef PYTHON
+PYTHON := $(shell /usr/bin/python3 -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo /usr/bin/python3 || echo python3)
+endif
 STATE ?= /var/lib/portway
 PREFIX ?= /opt/portway
 DESTDIR ?=
