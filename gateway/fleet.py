@@ -9,7 +9,7 @@ failed of itself, and one that a reload could not put up. The others do not noti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -19,7 +19,7 @@ from gateway.endpoint import Endpoint
 from gateway.endpoint_settings import Terms, plane_settings
 from gateway.hostnet import Device, HostNetworkError
 from policy import GatewaySpec
-from tunnel import CloseReason, DataPlane
+from tunnel import CloseReason, DataPlane, Transport, check_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,13 +102,16 @@ class Fleet:
         *,
         node: str,
         refresh_s: float,
+        check_free: Callable[[PlaneSettings], None] = check_free,
     ) -> None:
+        """`check_free` raises the OSError that `open_plane` would raise for sockets."""
         self._nursery = nursery
         self._host = host
         self._open_plane = open_plane
         self._connection_log = connection_log
         self._node = node
         self._refresh_s = refresh_s
+        self._check_free = check_free
         self.changing = trio.Lock()
         """Held by whoever changes what runs, for as long as that takes: a reload, a second try, the end."""
         self.is_closed = False
@@ -132,6 +135,20 @@ class Fleet:
     def down(self) -> Mapping[str, str]:
         """The endpoints that ought to run and do not, each with the sentence that says why."""
         return {name: down.problem for name, down in self._down.items()}
+
+    def obstacle(self, spec: EndpointSpec) -> str:
+        """Why nobody could listen where this spec wants it to, as far as that can be told without doing so; or nothing.
+
+        A port that one of these endpoints has cannot be tried, and counts as free: it may be about to be.
+        """
+        settings = plane_settings(spec)
+        own = [one.spec for one in self.endpoints if one.spec.vpn_port == spec.vpn_port]
+        held = {Transport(name) for other in own for name in other.transport_protocol}
+        try:
+            self._check_free(replace(settings, transports=settings.transports - held))
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
     async def start(self, all_terms: Sequence[Terms]) -> None:
         """Put up endpoints, all or none of them: first everybody's sockets, then the host. Raises `FleetError`."""

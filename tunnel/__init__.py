@@ -29,6 +29,7 @@ from tunnel.negotiation import Negotiated
 from tunnel.plane import AccessTable, DataPlane, Path, Peer, PlaneEvents, Traffic, Transport
 from tunnel.plane_settings import PlaneSettings, StreamLimits
 from tunnel.push import PushSettings
+from tunnel.sockets import check_free
 from tunnel.static_key import KeyDirection, StaticKey, build_static_key, generate_static_key, parse_static_key
 from tunnel.tls import TlsServerContext
 from tunnel.tls_crypt_v2 import (
@@ -82,6 +83,7 @@ __all__ = [
     "build_client_key",
     "build_server_key",
     "build_static_key",
+    "check_free",
     "generate_client_key",
     "generate_server_key",
     "generate_static_key",

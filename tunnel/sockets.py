@@ -7,12 +7,15 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
+from tunnel.plane import Transport
 from tunnel.udp_offload import enlarge_buffers
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["open_listener", "open_udp", "open_udp_group"]
+    from tunnel.plane_settings import PlaneSettings
+
+__all__ = ["check_free", "open_listener", "open_udp", "open_udp_group"]
 
 _BACKLOG: Final = 1024
 """Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
@@ -50,6 +53,13 @@ def open_listener(listen: IPv4Address | IPv6Address, port: int) -> socket.socket
     sock = _open(listen, port, socket.SOCK_STREAM)
     sock.listen(_BACKLOG)
     return sock
+
+
+def check_free(settings: PlaneSettings) -> None:
+    """Raise the OSError of a plane that would open its sockets now. No client notices: nothing listens."""
+    for transport in settings.transports:
+        kind = socket.SOCK_DGRAM if transport is Transport.UDP else socket.SOCK_STREAM
+        _open(settings.listen, settings.port, kind).close()
 
 
 def _open(

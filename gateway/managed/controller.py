@@ -7,10 +7,12 @@ An endpoint that runs already keeps what it has against one that would take it a
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
+
+import trio
 
 from gateway.hostnet import HostNetworkError
 from gateway.managed.building import Builder, Built, Circumstances
@@ -30,21 +32,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Controller"]
 
+AGAIN_S = 60.0
+"""Before settings are tried again with which an endpoint could not be put up; doubles up to `AGAIN_MOST_S`."""
+AGAIN_MOST_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Settings that an endpoint could not be put up with: to try costs its clients their sessions."""
+
+    settings: EndpointSpec
+    problem: str
+    again_at: float
+    pause_s: float
+
 
 class Controller:
     """Brings snapshots to the fleet."""
 
     def __init__(
-        self, reconciler: Reconciler, fleet: Fleet, vault: Vault, *, unix_time: Callable[[], float] = time.time
+        self,
+        reconciler: Reconciler,
+        fleet: Fleet,
+        vault: Vault,
+        *,
+        unix_time: Callable[[], float] = time.time,
+        now: Callable[[], float] = trio.current_time,
     ) -> None:
         self._reconciler = reconciler
         self._fleet = fleet
         self._vault = vault
         self._unix_time = unix_time
+        self._now = now
         self._former: tuple[object, dict[str, tuple[ManagedEndpoint, Built]]] = (None, {})
         """What was built the last time, of which rows and among what."""
-        self._refused: dict[str, tuple[EndpointSpec, str]] = {}
-        """Settings that an endpoint could not be restarted with, and why: to try costs its clients their sessions."""
+        self._refused: dict[str, _Refused] = {}
 
     async def carry_out(self, snapshot: Snapshot, host_problems: Sequence[HostProblem] = ()) -> dict[str, Outcome]:
         """Apply a snapshot; what became of each endpoint, by its id. Of a fleet that is closed nothing is told.
@@ -82,7 +104,7 @@ class Controller:
         known = {one.row.id: built for one in snapshot.endpoints if (built := self._known_to_run(one, builder))}
         for endpoint in sorted(snapshot.endpoints, key=lambda one: 0 if one.row.id in known else _rank(one, builder)):
             name = endpoint.row.id
-            built = known.get(name) or build_and_judge(builder, endpoint, accepted, facts)
+            built = known.get(name) or build_and_judge(builder, endpoint, accepted, facts, self._fleet.obstacle)
             found[name] = built = self._without_refused(built, builder.running(endpoint))
             if built.spec is not None:
                 accepted.append(built.spec)
@@ -111,15 +133,16 @@ class Controller:
         )
 
     def _without_refused(self, built: Built, running: EndpointSpec | None) -> Built:
-        """Keep an endpoint from settings that it was refused before."""
+        """Keep an endpoint from settings that it was refused, until it is time to try them again."""
         spec = built.spec
-        if spec is None or running is None or spec.name not in self._refused:
+        refused = self._refused.get(spec.name) if spec is not None else None
+        if spec is None or running is None or refused is None:
             return built
-        settings, problem = self._refused[spec.name]
-        if _settings(spec) != settings:
+        if _settings(spec) != refused.settings:
             del self._refused[spec.name]
-            return built
-        return replace(built, spec=with_former_settings(spec, running), problem=problem)
+        elif self._now() < refused.again_at:
+            return replace(built, spec=with_former_settings(spec, running), problem=refused.problem)
+        return built
 
     def _remember_refusals(self, built: Mapping[str, Built], failures: Mapping[str, str], former: set[str]) -> None:
         """What was refused may be possible as soon as another endpoint is gone."""
@@ -129,7 +152,10 @@ class Controller:
         for name, problem in failures.items():
             wanted = built[name].spec if name in built else None
             if wanted is not None and name in running and _settings(wanted) != _settings(running[name]):
-                self._refused[name] = (_settings(wanted), _without_name(problem, name))
+                before = self._refused.get(name)
+                pause_s = min(2 * before.pause_s, AGAIN_MOST_S) if before else AGAIN_S
+                again_at = self._now() + pause_s
+                self._refused[name] = _Refused(_settings(wanted), _without_name(problem, name), again_at, pause_s)
 
     # Telling
 

@@ -1,7 +1,8 @@
 """Whether what is built can run: on this host, beside the other endpoints.
 
 What is wrong with a target network or a route takes that out, and the rest runs. What is wrong with the endpoint itself
-keeps it from running; one that runs goes on with its settings, and with what is new about who may reach what.
+keeps it from running; one that runs goes on with its settings, and with what is new about who may reach what. So does
+one that is to move to a port that another program has, until that is free.
 What runs already is not judged anew: an interface that is away for a moment must not take an endpoint down.
 """
 
@@ -15,7 +16,7 @@ from gateway.managed.snapshot import parse_network
 from policy import Route, Severity, validate_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gateway.managed.building import Builder, Built, Object
     from gateway.managed.snapshot import ManagedEndpoint
@@ -29,9 +30,16 @@ _PART = re.compile(r"endpoint\.(target_network|route)\[(\d+)\](\.security_groups
 
 
 def build_and_judge(
-    builder: Builder, endpoint: ManagedEndpoint, others: Sequence[EndpointSpec], facts: HostFacts
+    builder: Builder,
+    endpoint: ManagedEndpoint,
+    others: Sequence[EndpointSpec],
+    facts: HostFacts,
+    obstacle: Callable[[EndpointSpec], str],
 ) -> Built:
-    """Build an endpoint without what cannot be; there is a sentence for everything that is not in it."""
+    """Build an endpoint without what cannot be; there is a sentence for everything that is not in it.
+
+    `obstacle` says why an endpoint could not listen where it is to.
+    """
     running = builder.running(endpoint)
     built = builder.build(endpoint)
     while built.spec is not None and built.spec != running:
@@ -41,7 +49,7 @@ def build_and_judge(
             row: text for part, text in _faulty_parts(errors, built.spec, running) for row in _rows(part, endpoint)
         }
         if not failures:
-            return _judge_as_a_whole(built, running, errors)
+            return _judge_as_a_whole(built, running, errors, obstacle)
         built = builder.build(endpoint, {**built.failures, **failures})
     return built
 
@@ -57,9 +65,15 @@ def with_former_settings(spec: EndpointSpec, running: EndpointSpec) -> EndpointS
     )
 
 
-def _judge_as_a_whole(built: Built, running: EndpointSpec | None, errors: Sequence[Problem]) -> Built:
+def _judge_as_a_whole(
+    built: Built, running: EndpointSpec | None, errors: Sequence[Problem], obstacle: Callable[[EndpointSpec], str]
+) -> Built:
+    if built.spec is None:
+        return built
     own = [problem.text for problem in errors if not _PART.match(problem.key_path)]
-    if not own or built.spec is None:
+    if running and not own:  # to be put up and fail would cost its clients their sessions
+        own = list(filter(None, [obstacle(built.spec)]))
+    if not own:
         return built
     problem = " ".join(filter(None, (built.problem, *own)))
     return replace(built, spec=with_former_settings(built.spec, running) if running else None, problem=problem)

@@ -97,17 +97,25 @@ class FleetWorld:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.book: list[str] = []
         self.taken_ports: set[int] = set()
+        self.lost_ports: set[int] = set()
+        """Those that are taken at the very moment when they are opened."""
         self.planes: list[OpenFakePlane] = []
         self.host = FakeHost(self.book)
         self.log = RecordingLog()
-        self.fleet = Fleet(nursery, self.host, self.open_plane, self.log, node="gw1", refresh_s=60)
+        self.fleet = Fleet(
+            nursery, self.host, self.open_plane, self.log, node="gw1", refresh_s=60, check_free=self.check_free
+        )
 
     def open_plane(self, settings: PlaneSettings) -> OpenFakePlane:
-        if settings.port in self.taken_ports:
+        if settings.port in self.taken_ports | self.lost_ports:
             raise OSError(98, f"port {settings.port} is taken")
         self.book.append(f"open {settings.port}")
         self.planes.append(OpenFakePlane(settings, len(self.planes), self.book))
         return self.planes[-1]
+
+    def check_free(self, settings: PlaneSettings) -> None:
+        if settings.port in self.taken_ports and settings.transports:
+            raise OSError(98, f"port {settings.port} is taken")
 
     @property
     def running(self) -> list[str]:

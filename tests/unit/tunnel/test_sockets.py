@@ -3,13 +3,15 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import ExitStack
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tunnel import sockets
-from tunnel.sockets import open_udp, open_udp_group
+from tunnel.plane import Transport
+from tunnel.plane_settings import PlaneSettings
+from tunnel.sockets import check_free, open_listener, open_udp, open_udp_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,3 +74,26 @@ def test_a_group_that_cannot_be_completed_leaves_nothing_open(monkeypatch: pytes
     with pytest.raises(OSError, match="no room"):
         open_udp_group(LOOPBACK, 0, 3)
     open_udp(LOOPBACK, asked[0]).close()
+
+
+def at(port: int, *transports: Transport) -> PlaneSettings:
+    return PlaneSettings(LOOPBACK, port, frozenset(transports), IPv4Network("10.8.0.0/24"), IPv4Address("10.8.0.1"))
+
+
+@pytest.mark.parametrize("held", Transport)
+def test_a_port_is_free_for_the_transports_that_nobody_has_it_for(opened: ExitStack, held: Transport) -> None:
+    other = Transport.TCP if held is Transport.UDP else Transport.UDP
+    holder = group(opened, 2)[0] if held is Transport.UDP else opened.enter_context(open_listener(LOOPBACK, 0))
+    port = holder.getsockname()[1]
+    check_free(at(port, other))
+    check_free(at(port))
+    with pytest.raises(OSError, match=f"{port}: another program uses this port"):
+        check_free(at(port, *Transport))
+
+
+def test_what_was_found_free_can_be_had(opened: ExitStack) -> None:
+    port = group(opened, 1)[0].getsockname()[1]
+    opened.close()
+    check_free(at(port, *Transport))
+    group(opened, 2, port)
+    opened.enter_context(open_listener(LOOPBACK, port))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.hostnet import HostProblem
+from gateway.managed.controller import AGAIN_MOST_S, AGAIN_S
 from gateway.reload import ConfigRefused
 from gateway.store import schema
 from policy import AuthorizationRule, ControlChannelProtection
@@ -295,7 +296,7 @@ async def test_a_port_that_is_taken_is_tried_again(tmp_path: Path, store: Store)
         assert world.statuses(schema.endpoint) == {endpoint_id: ("available", "")}
 
 
-async def test_settings_that_cannot_be_leave_the_former_ones_and_cost_sessions_once(
+async def test_a_port_that_another_program_has_leaves_the_former_one_and_costs_nobody_a_session(
     tmp_path: Path, store: Store
 ) -> None:
     async with managed_world(tmp_path, store) as world:
@@ -304,6 +305,62 @@ async def test_settings_that_cannot_be_leave_the_former_ones_and_cost_sessions_o
         world.authorize(endpoint_id)
         await world.round()
         world.fleet.taken_ports = {1194}
+        world.fleet.book.clear()
+        world.modify(endpoint_id, VpnPort=1194)
+        world.revoke(endpoint_id)
+        await world.round()
+        assert world.fleet.book == []
+        assert world.statuses(schema.endpoint)[endpoint_id] == ("available", "port 1194 is taken")
+        assert (world.spec(endpoint_id).vpn_port, world.spec(endpoint_id).authorization_rules) == (443, ())
+        assert world.rows(schema.authorization_rule) == []
+        world.fleet.taken_ports = set()
+        await world.round()
+        assert world.statuses(schema.endpoint)[endpoint_id] == ("available", "")
+        assert world.spec(endpoint_id).vpn_port == 1194
+        assert world.fleet.running == [endpoint_id]
+
+
+async def test_a_transport_that_comes_to_a_port_is_tried_where_the_endpoint_is_not_yet(
+    tmp_path: Path, store: Store
+) -> None:
+    async with managed_world(tmp_path, store) as world:
+        tried: list[set[str]] = []
+        world.fleet.fleet._check_free = lambda settings: tried.append({one.value for one in settings.transports})
+        endpoint_id = world.create(TransportProtocol="udp")
+        world.associate(endpoint_id)
+        await world.round()
+        world.modify(endpoint_id, VpnPort=1194)
+        await world.round()
+        with world.store.write() as connection:
+            connection.execute(schema.endpoint.update().values(transport_protocols=["udp", "tcp"]))
+        await world.round()
+        assert tried == [{"udp"}, {"tcp"}]
+
+
+async def test_two_endpoints_exchange_their_ports(tmp_path: Path, store: Store) -> None:
+    """Each is in the way of the other until both are down."""
+    async with managed_world(tmp_path, store) as world:
+        ids = [world.create(), world.create(ClientCidrBlock="10.94.0.0/22", VpnPort=1194)]
+        for endpoint_id in ids:
+            world.associate(endpoint_id)
+        await world.round()
+        with world.store.write() as connection:
+            for endpoint_id, port in zip(ids, (1194, 443), strict=True):
+                mine = schema.endpoint.c.id == endpoint_id
+                connection.execute(schema.endpoint.update().where(mine).values(vpn_port=port))
+        await world.round()
+        assert [world.spec(endpoint_id).vpn_port for endpoint_id in ids] == [1194, 443]
+
+
+async def test_settings_that_only_a_restart_finds_impossible_leave_the_former_ones_and_are_tried_again_later(
+    tmp_path: Path, store: Store
+) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        world.authorize(endpoint_id)
+        await world.round()
+        world.fleet.lost_ports = {1194}
         world.modify(endpoint_id, VpnPort=1194)
         await world.round()
         assert world.statuses(schema.endpoint)[endpoint_id] == ("available", "port 1194 is taken")
@@ -316,8 +373,18 @@ async def test_settings_that_cannot_be_leave_the_former_ones_and_cost_sessions_o
         spec = world.spec(endpoint_id)
         assert spec.authorization_rules == ()
         assert world.rows(schema.authorization_rule) == []
-        world.modify(endpoint_id, VpnPort=443)
+        for pause_s in (AGAIN_S, 2 * AGAIN_S, 4 * AGAIN_S):
+            world.now += pause_s / 2
+            await world.round()
+            assert world.fleet.book == []
+            world.now += pause_s / 2
+            await world.round()
+            assert world.spec(endpoint_id).vpn_port == 443
+            world.fleet.book.clear()
+        world.fleet.lost_ports = set()
+        world.now += AGAIN_MOST_S
         await world.round()
+        assert world.spec(endpoint_id).vpn_port == 1194
         assert world.statuses(schema.endpoint)[endpoint_id] == ("available", "")
 
 

@@ -63,7 +63,9 @@ class ManagedWorld:
         terms = await prepare(config, self.fleet.host)
         await self.fleet.fleet.start(tuple(terms.values()))
         self.reconciler = Reconciler(self._file, config, self.fleet.fleet, self.fleet.host)
-        self.controller = Controller(self.reconciler, self.fleet.fleet, self.store.vault, unix_time=lambda: self.now)
+        self.controller = Controller(
+            self.reconciler, self.fleet.fleet, self.store.vault, unix_time=lambda: self.now, now=lambda: self.now
+        )
         self.last_known = LastKnown(self._directory / "state", self.store.vault)
         self.rounds = self.new_rounds(self.store)
         await self.round(shows_own=True)
