@@ -15,7 +15,7 @@ from gateway.store.schema import endpoint
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-__all__ = ["canonical_cidr", "description_of", "find_endpoint", "is_visible", "new_id", "status_shape"]
+__all__ = ["canonical_cidr", "description_of", "find_endpoint", "is_visible", "make_status", "new_id", "status_shape"]
 
 _ID_DIGITS = 17
 """As many as AWS's ids have."""
@@ -66,8 +66,13 @@ def _check_is_of_api(row: Row[Any]) -> None:
 
 
 def status_shape(row: Row[Any]) -> dict[str, str]:
-    """The status of any object that has one; the message only where there is something to say."""
-    return {"Code": row.status_code} | ({"Message": row.status_message} if row.status_message else {})
+    """The status of any object that has one."""
+    return make_status(row.status_code, row.status_message)
+
+
+def make_status(code: str, message: str) -> dict[str, str]:
+    """A status; with the message only where there is something to say."""
+    return {"Code": code, "Message": message} if message else {"Code": code}
 
 
 def description_of(call: Call) -> str:

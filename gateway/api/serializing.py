@@ -30,8 +30,8 @@ XML = "text/xml;charset=UTF-8"
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SPECIAL = re.compile("[^\t\n\x20-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What cannot stand in XML as it is: what it cannot carry, `&`, `<`, `>` and the carriage return."""
+_find_special = re.compile("[^\t\n\x20-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]").search
+"""Finds what cannot stand in XML as it is: what it cannot carry, `&`, `<`, `>` and the carriage return."""
 # A parser takes a bare carriage return for the end of a line, and gives back another one.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
@@ -45,9 +45,7 @@ def build_reply(operation: OperationModel, reply: Mapping[str, Any], request_id:
 
     Raises `ReplyError` where the value does not fit the shape.
     """
-    pieces: list[str] = []
-    _writer_of(operation)(reply, pieces)
-    members = "".join(pieces)
+    members = _writer_of(operation)(reply)
     is_ec2 = operation.service_model.protocol == "ec2"
     if is_ec2:
         content = f"<requestId>{_escape(request_id)}</requestId>{members}"
@@ -74,8 +72,8 @@ def build_error(code: str, message: str, request_id: str, *, status: int, is_ec2
 
 # Shapes become functions once, since a page may have a thousand records of a dozen members.
 
-_Write = Callable[[Any, list[str]], None]
-"""Appends the XML of a value to pieces."""
+_Write = Callable[[Any], str]
+"""Gives the XML of a value, without the tags around it."""
 
 
 @lru_cache(maxsize=256)
@@ -91,44 +89,42 @@ def _writer(shape: Shape, name: str, item: str) -> _Write:
         return _structure_writer(shape.members, name, item)
     if isinstance(shape, ListShape):
         return _list_writer(shape, name, item)
-    to_text = _SCALARS[shape.type_name]
-    return lambda value, pieces: pieces.append(to_text(value))
+    return _SCALARS[shape.type_name]
 
 
 def _structure_writer(members: Mapping[str, Shape], name: str, item: str) -> _Write:
     known = members.keys()
     tags = {key: str(member.serialization.get("name", key)) for key, member in members.items()}
-    plan = [(key, f"<{tags[key]}>", f"</{tags[key]}>", _writer(members[key], tags[key], item)) for key in members]
+    plan = [(key, f"<{tags[key]}>", _writer(members[key], tags[key], item), f"</{tags[key]}>") for key in members]
 
-    def write(value: Mapping[str, Any], pieces: list[str]) -> None:
+    def write(value: Mapping[str, Any]) -> str:
         if not value.keys() <= known:
             raise ReplyError(f"{name} has no member {min(value.keys() - known)}")
-        for key, opening, closing, write_member in plan:
-            member = value.get(key)
-            if member is not None:
-                pieces.append(opening)
-                write_member(member, pieces)
-                pieces.append(closing)
+        get = value.get
+        return "".join(
+            [
+                f"{opening}{write_member(member)}{closing}"
+                for key, opening, write_member, closing in plan
+                if (member := get(key)) is not None
+            ]
+        )
 
     return write
 
 
 def _list_writer(shape: ListShape, name: str, item: str) -> _Write:
     tag = str(shape.member.serialization.get("name", item))
-    opening, closing, write_element = f"<{tag}>", f"</{tag}>", _writer(shape.member, name, item)
+    opening, write_element, closing = f"<{tag}>", _writer(shape.member, name, item), f"</{tag}>"
 
-    def write(value: Iterable[Any], pieces: list[str]) -> None:
-        for element in value:
-            pieces.append(opening)
-            write_element(element, pieces)
-            pieces.append(closing)
+    def write(value: Iterable[Any]) -> str:
+        return "".join([f"{opening}{write_element(element)}{closing}" for element in value])
 
     return write
 
 
 def _escape(value: object) -> str:
     text = str(value)
-    if not _SPECIAL.search(text):
+    if _find_special(text) is None:
         return text
     return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text).translate(_ESCAPES)
 
@@ -148,7 +144,7 @@ def _blob(value: Any) -> str:
     return base64.b64encode(value).decode()
 
 
-_SCALARS: Mapping[str, Callable[[Any], str]] = {
+_SCALARS: Mapping[str, _Write] = {
     "string": _escape,
     "boolean": _boolean,
     "integer": _escape,

@@ -7,11 +7,11 @@ shape of a record; it knows neither when one is written nor where to.
 from __future__ import annotations
 
 import enum
-import functools
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from gateway.timestamps import timestamp
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -149,11 +149,5 @@ def build_loss_line(lost: int, node: str, at: float) -> bytes:
     )
 
 
-def _time(unix_time: float | None) -> str:
-    return NA if unix_time is None else _second(int(unix_time))
-
-
-@functools.lru_cache(maxsize=8)
-def _second(unix_time: int) -> str:
-    """Write a second once: many records share it."""
-    return datetime.fromtimestamp(unix_time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _time(unix_s: float | None) -> str:
+    return NA if unix_s is None else timestamp(unix_s)
