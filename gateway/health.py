@@ -50,6 +50,8 @@ class Code(enum.Enum):
     """Nearly as many handshakes are in flight as may be."""
     STORE_AWAY = "store-away"
     """The database does not answer."""
+    LAST_KNOWN_UNKEPT = "last-known-unkept"
+    """What the database asks for cannot be kept beside it."""
     STORE_BEHIND = "store-behind"
     """What happens to connections does not get into the database."""
     RECORDS_LOST = "records-lost"
@@ -77,6 +79,7 @@ REMEDIES: Final[Mapping[Code, str]] = {
     "clients are normal, raise max_half_open.",
     Code.STORE_AWAY: "Start the database or mend the way to it. Sessions go on by what was last known, and what "
     "happens is kept for later.",
+    Code.LAST_KNOWN_UNKEPT: "See to what the sentence names: a full disk, or the owner of state_dir.",
     Code.STORE_BEHIND: "See to what the sentence names; nothing is lost as long as there is room to keep it.",
     Code.RECORDS_LOST: "What is lost stays lost. See that log and database take what they get; a restart of the "
     "gateway ends this message.",
@@ -190,7 +193,13 @@ def _of_objects(status: Mapping[str, Any]) -> Iterator[Condition]:
 
 def _of_store(managed: Mapping[str, Any]) -> Iterator[Condition]:
     if problem := managed["problem"]:
-        yield Condition(Code.STORE_AWAY, Severity.ERROR, "store", _sentence(f"The store cannot be used: {problem}"))
+        text = _sentence(f"The store cannot be used: {problem}")
+        if as_of := managed["last_known"]["as_of"]:
+            text += f" Endpoints made at run time are as they were at {as_of}; what was revoked since is not known."
+        yield Condition(Code.STORE_AWAY, Severity.ERROR, "store", text)
+    if problem := managed["last_known"]["problem"]:
+        text = f"If the gateway is started while the store is away, it serves no endpoint of the store: {problem}"
+        yield Condition(Code.LAST_KNOWN_UNKEPT, Severity.WARNING, "store", text)
     mirror = managed["mirror"]
     if mirror is None:
         return

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -24,7 +25,7 @@ from gateway.managed.rounds import Rounds
 from gateway.store import StoreError, Vault, open_store, watch_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from gateway.connection_log import ConnectionLog, ConnectionRecord
@@ -43,8 +44,6 @@ RETRY_S = 1.0
 RETRY_MOST_S = 30.0
 
 _NOT_OPENED = "it has not been opened yet"
-
-T = TypeVar("T")
 
 logger = structlog.get_logger("store")
 
@@ -69,6 +68,8 @@ class ManagedService:
         self._settings = reconciler.config.settings
         self._backlog = Backlog()
         self._mirror: StoreMirror | None = None
+        self._controller: Controller | None = None
+        self._last_known: LastKnown | None = None
         self._host_problems: tuple[HostProblem, ...] = ()
         self._outcomes: Mapping[str, Outcome] = {}
         self._shows_own = True
@@ -105,8 +106,18 @@ class ManagedService:
         return {
             "store": self._settings.store.url.partition(":")[0],
             "problem": self._problem,
+            "last_known": self._last_known_status(),
             "mirror": asdict(self._mirror.status()) if self._mirror else None,
             "endpoints": {endpoint_id: _sentences(outcome) for endpoint_id, outcome in self._outcomes.items()},
+        }
+
+    def _last_known_status(self) -> dict[str, Any]:
+        """Why it cannot be kept, and of when it is while it stands in for a store that was never opened."""
+        known = self._last_known
+        moment = known.as_of if known is not None and self._mirror is None else None
+        return {
+            "problem": known.problem if known is not None else "",
+            "as_of": None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds"),
         }
 
     def _note_record(self, record: ConnectionRecord) -> None:
@@ -119,17 +130,16 @@ class ManagedService:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        vault = await self._until_it_works(lambda: Vault.at(self._settings.store.key_file))
-        controller = Controller(self._reconciler, self._fleet, vault, unix_time=self._unix_time)
-        last_known = LastKnown(self._settings.state_dir, vault)
-
-        async def go_on_with_last_known() -> None:
-            snapshot = await trio.to_thread.run_sync(last_known.read)
-            self._outcomes = await controller.carry_out(snapshot, self._host_problems)
-
-        store = await self._until_it_works(self._open, go_on_with_last_known)
+        store = await self._open()
+        self._last_known = self._last_known or LastKnown(self._settings.state_dir, store.vault)
         rounds = Rounds(
-            store, controller, last_known, self._reconciler, self._fleet, file=self._file, unix_time=self._unix_time
+            store,
+            self._controller_with(store.vault),
+            self._last_known,
+            self._reconciler,
+            self._fleet,
+            file=self._file,
+            unix_time=self._unix_time,
         )
         try:
             await self._serve(store, rounds)
@@ -179,23 +189,35 @@ class ManagedService:
             await watch.wait()
             self._wake.set()
 
-    def _open(self) -> Store:
-        return open_store(self._settings.store.url, self._settings.store.key_file)
-
-    async def _until_it_works(
-        self, work: Callable[[], T], meanwhile: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
-    ) -> T:
-        """Do what blocks and may raise `StoreError` again and again, and `meanwhile` after each time that it did."""
+    async def _open(self) -> Store:
+        """Open the store, as soon as that works; until then what was last known runs."""
         pause_s = RETRY_S
+        settings = self._settings.store
         while True:
             try:
-                return await trio.to_thread.run_sync(work)  # to its end: what has been opened must be closed
+                # To its end: what has been opened must be closed.
+                return await trio.to_thread.run_sync(open_store, settings.url, settings.key_file)
             except StoreError as error:
                 self._note_problem(str(error))
-            await meanwhile()
+            await self._go_on_with_last_known()
             self.settled.set()
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MOST_S)
+
+    async def _go_on_with_last_known(self) -> None:
+        """Run what was kept. A key that is missing is not made here: what is kept opens with no other."""
+        try:
+            vault = await trio.to_thread.run_sync(Vault.existing, self._settings.store.key_file)
+        except StoreError:
+            return
+        self._last_known = LastKnown(self._settings.state_dir, vault)
+        snapshot = await trio.to_thread.run_sync(self._last_known.read)
+        self._outcomes = await self._controller_with(vault).carry_out(snapshot, self._host_problems)
+
+    def _controller_with(self, vault: Vault) -> Controller:
+        if self._controller is None:
+            self._controller = Controller(self._reconciler, self._fleet, vault, unix_time=self._unix_time)
+        return self._controller
 
     def _note_problem(self, problem: str) -> None:
         """Log when the store goes and when it comes, and nothing in between."""

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from gateway.store.errors import StoreError
 from gateway.store.migrating import is_current, migrate
 from gateway.store.postgresql import PostgresqlBackend
-from gateway.store.schema import key_proof
+from gateway.store.schema import access_key, certificate, endpoint, key_proof
 from gateway.store.sqlite import SqliteBackend
 from gateway.store.store import Store, read, write
 from gateway.store.vault import Vault
@@ -69,9 +69,18 @@ def _vault(backend: Backend, key_file: Path) -> Vault:
     if proof is None:
         with write(backend) as connection:
             proof = _proof(connection) or _take_key(connection, key_file)
+    return _vault_that_opens(proof, key_file)
+
+
+def _vault_that_opens(sealed: bytes, key_file: Path) -> Vault:
+    if not key_file.exists():
+        raise StoreError(
+            f"the store's key {key_file} is missing, and what is sealed in the database opens with no other. "
+            "Put it back from your backup"
+        )
     vault = Vault.existing(key_file)
     try:
-        vault.open(proof)
+        vault.open(sealed)
     except StoreError as error:
         raise StoreError(f"{key_file} is not the key that this store was made with; put that one there") from error
     return vault
@@ -82,6 +91,18 @@ def _proof(connection: Connection) -> bytes | None:
 
 
 def _take_key(connection: Connection, key_file: Path) -> bytes:
-    sealed = Vault.at(key_file).seal(_PROOF)
+    """Make a proof of the key, and the key where there is none and nothing that another one has sealed."""
+    secret = _any_secret(connection)
+    vault = Vault.at(key_file) if secret is None else _vault_that_opens(secret, key_file)
+    sealed = vault.seal(_PROOF)
     connection.execute(insert(key_proof).values(id=1, sealed=sealed))
     return sealed
+
+
+def _any_secret(connection: Connection) -> bytes | None:
+    """Something sealed, of a store that has lost its proof."""
+    for column in (access_key.c.secret, certificate.c.private_key, endpoint.c.control_channel_keys):
+        found: bytes | None = connection.execute(select(column).where(column.is_not(None)).limit(1)).scalar()
+        if found is not None:
+            return found
+    return None

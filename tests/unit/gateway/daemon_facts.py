@@ -21,6 +21,7 @@ def daemon_facts() -> dict[str, Any]:
         "managed": {
             "store": "sqlite",
             "problem": "",
+            "last_known": {"problem": "", "as_of": None},
             "mirror": {"waiting": 0, "lost": {"events": 0, "connections": 0}, "failing": None, "written_at": 1.0},
             "endpoints": {},
         },

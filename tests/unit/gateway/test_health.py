@@ -78,6 +78,12 @@ UNWELL = [
     (Code.RECORDS_LOST, Severity.WARNING, "file /var/log/x", status(connection_log=[sink(lost=3)])),
     (Code.RECORDS_LOST, Severity.WARNING, "store", status(managed=mirror(lost={"events": 2, "connections": 0}))),
     (Code.STORE_AWAY, Severity.ERROR, "store", status(managed=managed(problem="the database does not answer"))),
+    (
+        Code.LAST_KNOWN_UNKEPT,
+        Severity.WARNING,
+        "store",
+        status(managed=managed(last_known={"problem": "No space left on device.", "as_of": None})),
+    ),
     (Code.STORE_BEHIND, Severity.WARNING, "store", status(managed=mirror(waiting=7, failing="disk full"))),
     (
         Code.OBJECT_FAILED,
@@ -109,6 +115,12 @@ def test_a_gateway_that_is_well_has_none() -> None:
 def test_a_gateway_whose_store_was_never_open_has_no_mirror_yet() -> None:
     (condition,) = conditions(status(managed=managed(mirror=None, problem="it has not been opened yet")))
     assert condition.code is Code.STORE_AWAY
+
+
+def test_how_old_that_is_which_runs_without_the_store_is_said() -> None:
+    last_known = {"problem": "", "as_of": "2026-06-01T12:00:00+00:00"}
+    (condition,) = conditions(status(managed=managed(mirror=None, problem="it is away", last_known=last_known)))
+    assert "as they were at 2026-06-01T12:00:00+00:00" in condition.explanation
 
 
 def test_errors_come_first() -> None:

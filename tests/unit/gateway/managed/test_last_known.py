@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -52,9 +54,60 @@ def test_a_file_that_cannot_be_used_is_as_good_as_none(tmp_path: Path, octets: b
     assert LastKnown(tmp_path, VAULT).read() == Snapshot()
 
 
-def test_what_cannot_be_kept_leaves_what_was(tmp_path: Path) -> None:
-    LastKnown(tmp_path, VAULT).keep(Snapshot(counter=7))
-    LastKnown(tmp_path, VAULT).keep(Snapshot(counter=8, groups=["none"]))  # type: ignore[arg-type]  # as a row may be
+def test_what_cannot_be_kept_takes_what_was_along(tmp_path: Path) -> None:
+    known = LastKnown(tmp_path, VAULT)
+    known.keep(Snapshot(counter=7))
+    known.keep(Snapshot(counter=8, groups=["none"]))  # type: ignore[arg-type]  # as a row may be
+    assert known.problem
+    assert LastKnown(tmp_path, VAULT).read() == Snapshot()
+
+
+def test_a_full_disk_is_said_and_what_was_revoked_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = LastKnown(tmp_path, VAULT)
+    known.keep(Snapshot(counter=7))
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "fsync", full)
+        known.keep(Snapshot(counter=8))
+    assert known.problem == "No space left on device."
+    assert list(tmp_path.iterdir()) == []
+    known.keep(Snapshot(counter=8))
+    assert known.problem == ""
+    assert LastKnown(tmp_path, VAULT).read() == Snapshot(counter=8)
+
+
+def full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_older_state_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = LastKnown(tmp_path, VAULT)
+    known.keep(Snapshot(counter=7))
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / FILE_NAME).unlink()
+    (tmp_path / FILE_NAME).mkdir()
+    known.keep(Snapshot(counter=8))
+    assert f"delete {tmp_path / FILE_NAME}" in known.problem
+
+
+def test_it_is_known_of_when_it_is(tmp_path: Path) -> None:
+    known, file = LastKnown(tmp_path, VAULT), tmp_path / FILE_NAME
+    known.keep(Snapshot(counter=7))
+    os.utime(file, (1000.0, 1000.0))
+    reader = LastKnown(tmp_path, VAULT)
+    reader.read()
+    assert (reader.as_of, known.as_of) == (1000.0, None)
+    known.keep(Snapshot(counter=7))
+    assert file.stat().st_mtime > 1000.0
+
+
+def test_what_is_gone_is_written_again(tmp_path: Path) -> None:
+    known = LastKnown(tmp_path, VAULT)
+    known.keep(Snapshot(counter=7))
+    (tmp_path / FILE_NAME).unlink()
+    for _ in range(2):
+        known.keep(Snapshot(counter=7))
     assert LastKnown(tmp_path, VAULT).read() == Snapshot(counter=7)
 
 

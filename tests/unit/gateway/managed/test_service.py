@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,7 @@ async def test_a_round_that_fails_is_logged_once_and_ends_nothing(
             assert world.fleet.running == [endpoint_id]
         assert [entry["event"] for entry in log].count("a round has failed") == 1
         await world.until(lambda: world.spec(endpoint_id).authorization_rules, "catching up")
-        assert world.service.status()["problem"] == ""
+        await world.until(lambda: world.service.status()["problem"] == "", "the end of the fault")
 
 
 async def test_what_happens_before_the_store_is_there_is_written_later(
@@ -197,3 +198,26 @@ async def test_a_key_that_is_not_the_store_s_is_a_sentence_in_the_status(
     store_site.key_file.write_bytes(b"no key")
     async with serving(tmp_path, store_site, store) as world:
         assert str(store_site.key_file) in world.service.status()["problem"]
+
+
+async def test_a_missing_key_is_not_made_anew_beside_a_database_that_another_one_has_sealed(
+    tmp_path: Path, store_site: StoreSite, store: Store
+) -> None:
+    store_site.key_file.unlink()
+    async with serving(tmp_path, store_site, store) as world:
+        assert "is missing" in world.service.status()["problem"]
+    assert not store_site.key_file.exists()
+
+
+async def test_how_old_that_is_which_stands_in_for_the_store_is_in_the_status(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "state" / FILE_NAME
+    async with serving(tmp_path, store_site, store) as world:
+        world.create()
+        await world.until(file.exists, "the file")
+        assert world.service.status()["last_known"] == {"problem": "", "as_of": None}
+    os.utime(file, (1_780_315_200.0, 1_780_315_200.0))
+    monkeypatch.setattr(service, "open_store", away)
+    async with serving(tmp_path, store_site, store) as world:
+        assert world.service.status()["last_known"] == {"problem": "", "as_of": "2026-06-01T12:00:00+00:00"}
