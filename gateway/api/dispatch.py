@@ -144,12 +144,13 @@ class Dispatcher:
     def _change_once(self, job: _Job, connection: Connection) -> bytes:
         request_id, now = job.request.request_id, job.entry.at
         repetition.forget_old(connection, now)
-        if job.token is not None:
-            said = repetition.find_reply(connection, job.token)
-            if said is not None:
-                return build_reply(job.operation, said, request_id)
-        elif job.request.signature:
-            repetition.remember_signature(connection, job.request.signature, job.request.signature_expires_at)
+        signature, expires_at = job.request.signature, job.request.signature_expires_at
+        is_fresh = not signature or repetition.take_signature(connection, signature, expires_at)
+        said = repetition.find_reply(connection, job.token) if job.token is not None else None
+        if said is not None:
+            return build_reply(job.operation, said, request_id)
+        if not is_fresh:
+            raise repetition.refuse_repetition()
         call = self._call(job, connection)
         reply = job.action.run(call)
         if job.token is not None:

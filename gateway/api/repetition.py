@@ -1,7 +1,8 @@
 """Keeps a change from being carried out twice: idempotency tokens, which callers choose, and signatures.
 
 Both are kept in the transaction of the change itself: there is no moment in which the change is there and they are not.
-What is too old to be asked for again goes when the next change comes.
+What is too old to be asked for again goes when the next change comes. A signature outlives the token that came with
+it: a token may be forgotten while what it was signed with is still good.
 
 A reply is kept as it is, so an action whose reply has a secret in it must take no token.
 """
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["TOKEN_LIFE_S", "Token", "find_reply", "forget_old", "keep_reply", "remember_signature", "take_token"]
+__all__ = [
+    "TOKEN_LIFE_S",
+    "Token",
+    "find_reply",
+    "forget_old",
+    "keep_reply",
+    "refuse_repetition",
+    "take_signature",
+    "take_token",
+]
 
 TOKEN_LIFE_S = 24 * 3600.0
 MAX_TOKEN = 64
@@ -83,17 +93,23 @@ def keep_reply(connection: Connection, token: Token, reply: Mapping[str, Any], n
     )
 
 
-def remember_signature(connection: Connection, signature: str, expires_at: float) -> None:
-    """Take note of a signature whose change is being carried out. Raises `Throttling` where that was done before.
+def take_signature(connection: Connection, signature: str, expires_at: float) -> bool:
+    """Take note of a signature, for as long as it could be used again; False where it is known already."""
+    known = executed_signature.c.signature
+    if connection.execute(select(known).where(known == signature)).first():
+        return False
+    connection.execute(insert(executed_signature).values(signature=signature, expires_at=expires_at))
+    return True
+
+
+def refuse_repetition() -> ActionError:
+    """What is said of a change whose signature is known.
 
     Two equal requests of one second have equal signatures, so this may be an honest caller's second one. The code is
     one that SDKs answer by signing anew and trying again, which whoever has only listened in cannot.
     """
-    known = executed_signature.c.signature
-    if connection.execute(select(known).where(known == signature)).first():
-        sentence = "This very request was carried out already. Sign it anew to have it carried out again."
-        raise ActionError("Throttling", sentence)
-    connection.execute(insert(executed_signature).values(signature=signature, expires_at=expires_at))
+    sentence = "This very request was carried out already. Sign it anew to have it carried out again."
+    return ActionError("Throttling", sentence)
 
 
 def forget_old(connection: Connection, now: float) -> None:

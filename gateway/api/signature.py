@@ -5,8 +5,8 @@
 
 The canonical request is computed by botocore's signer, from what the request says that it has signed. A signature
 covers at least the host, the time, all parameters and the body, and is good for five minutes around its time; a
-presigned one for as long as it says, a day at most, since that is how long idempotency tokens are remembered. An
-unknown key costs what a wrong signature costs.
+presigned one for as long as it says, a day at most: that of a change is remembered for as long. An unknown key costs
+what a wrong signature costs.
 
 Source: AWS's "Signature Version 4 signing process". Must not know where keys come from.
 """
@@ -80,17 +80,24 @@ class Claim:
     is_presigned: bool
 
     @property
+    def last_moment(self) -> datetime:
+        """Until when it is taken. Raises `OverflowError` at the end of time."""
+        return self.signed_at + (self.lifetime or SKEW)
+
+    @property
     def expires_at(self) -> float:
-        """When this signature is of no more use to anybody, in Unix seconds."""
-        return (self.signed_at + self.lifetime + SKEW).timestamp()
+        """When nobody takes it any more, in Unix seconds: other gateways' clocks may be late."""
+        return (self.last_moment + SKEW).timestamp()
 
 
 def parse_claim_untrusted(request: SignedRequest, now: datetime) -> Claim:
     """Read what a request says of its signature, and check what can be checked without a key. Raises `ActionError`."""
+    parameters = dict(parse_qsl(request.query, keep_blank_values=True))
     if authorization := request.header("authorization"):
+        if "X-Amz-Signature" in parameters:
+            raise _incomplete("Sign with the header Authorization or in the address, not both.")
         claim = _parse_authorization(authorization, request)
     else:
-        parameters = dict(parse_qsl(request.query, keep_blank_values=True))
         if "X-Amz-Signature" not in parameters:
             raise ActionError(
                 "MissingAuthenticationToken", "The request is not signed. Sign it with an access key.", 403
@@ -222,7 +229,7 @@ def _check_payload(request: SignedRequest) -> None:
 
 def _check_time(claim: Claim, now: datetime) -> None:
     try:
-        first, last = claim.signed_at - SKEW, claim.signed_at + (claim.lifetime or SKEW)
+        first, last, _ = claim.signed_at - SKEW, claim.last_moment, claim.last_moment + SKEW
     except OverflowError:
         raise _incomplete("The time of the signature is no time.") from None
     if now < first:

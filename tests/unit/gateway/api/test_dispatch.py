@@ -62,11 +62,13 @@ class House:
         role: Role = Role.ADMIN,
         limits: tuple[str, ...] = (),
         signature: str = "",
+        good_for_s: float = 600,
     ) -> bytes:
         caller = Caller("PWKAME", role, Face.API, frozenset(limits), "192.0.2.7")
         version = PORTWAY_VERSION if "AccessKey" in action else EC2_VERSION
         service = load_services()[version]
-        return self.dispatcher.carry_out(Request(service, action, fields, caller, "the-id", signature, self.now + 600))
+        request = Request(service, action, fields, caller, "the-id", signature, self.now + good_for_s)
+        return self.dispatcher.carry_out(request)
 
     def audited(self) -> list[Any]:
         with self.store.read() as connection:
@@ -262,6 +264,17 @@ def test_signatures_are_forgotten_when_they_are_of_no_use(house: House) -> None:
     house.now += 601
     house.say("CreateClientVpnRoute", ROUTE)
     assert house.count(executed_signature) == 0
+
+
+@pytest.mark.parametrize("signature", ["s", "r"], ids=["of the first call", "of its repetition"])
+def test_a_signature_is_known_for_longer_than_the_token_that_came_with_it(house: House, signature: str) -> None:
+    """A client's clock may be fast: what it signs for a day is then good for a day and some minutes."""
+    with_token = {"ClientToken": "t", **ROUTE}
+    house.say("CreateClientVpnRoute", with_token, signature="s" * 64, good_for_s=24 * 3600 + 600)
+    house.say("CreateClientVpnRoute", with_token, signature="r" * 64, good_for_s=24 * 3600 + 600)
+    house.now += 24 * 3600 + 60
+    assert refusal(lambda: house.say("CreateClientVpnRoute", with_token, signature=signature * 64)).code == "Throttling"
+    assert len(house.calls) == 1
 
 
 def test_what_is_signed_and_read_may_be_read_again(house: House) -> None:
