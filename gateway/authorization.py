@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from gateway.identity import Identity, IdentityError, identify
 from gateway.packet_sizes import largest_segment
 from gateway.sessions import Lease, PeerIds
-from policy import AddressPool, PoolExhausted, compile_access, pushed_routes, redirects_gateway
+from policy import (
+    AddressPool,
+    PoolExhausted,
+    blocks_local_networks,
+    compile_access,
+    pushed_routes,
+    redirects_gateway,
+)
 from tunnel import AccessTable, CloseReason, Peer, PushSettings
 
 if TYPE_CHECKING:
@@ -130,12 +137,13 @@ class Authorizer:
             gateway=spec.gateway_address,
             routes=pushed_routes(spec),
             redirect_gateway=redirects_gateway(spec),
+            block_local=blocks_local_networks(spec),
             dns_servers=spec.dns_servers,
             search_domains=spec.search_domains,
             ping_interval_s=spec.keepalive.interval_s,
             ping_restart_s=spec.keepalive.timeout_s,
             mtu=spec.data_channel.mtu,
-            session_timeout_s=round(spec.session_timeout_hours * 3600) or None,
+            banner=spec.login_banner,
         )
 
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from policy import (
+    DEFAULT_LOG_GROUP,
     CertificateAuthentication,
     ControlChannel,
     ControlChannelProtection,
@@ -18,6 +19,7 @@ from policy import (
     EndpointSpec,
     HandshakeLimits,
     Keepalive,
+    LogDestination,
     ServerCertificate,
 )
 
@@ -55,6 +57,10 @@ def endpoint_spec(
         search_domains=options.search_domains,
         tls_version_min=options.tls_version_min,
         session_timeout_hours=columns["session_timeout_hours"],
+        disconnect_on_session_timeout=columns["disconnect_on_session_timeout"],
+        login_banner=columns["client_login_banner_options"].get("BannerText", ""),
+        client_route_enforcement=bool(columns["client_route_enforcement_options"].get("Enforced")),
+        connection_log=_log_destination(columns["connection_log_options"]),
         max_clients=options.max_clients,
         sessions_per_client=(
             defaults.sessions_per_client if options.sessions_per_client is None else options.sessions_per_client
@@ -63,4 +69,12 @@ def endpoint_spec(
         data_channel=DataChannel(**dict(options.data_channel)),
         keepalive=Keepalive(**dict(options.keepalive)),
         handshake=HandshakeLimits(**dict(options.handshake)),
+    )
+
+
+def _log_destination(options: Mapping[str, Any]) -> LogDestination | None:
+    if not options.get("Enabled"):
+        return None
+    return LogDestination(
+        options.get("CloudwatchLogGroup") or DEFAULT_LOG_GROUP, options.get("CloudwatchLogStream") or ""
     )

@@ -59,6 +59,8 @@ async def reconcile(
     sessions = tuple(keeper.sessions)
     if change.aspects & _NEW_CONNECTION_TERMS:
         await _for_each(sessions, keeper.update)
+    if change.limits_changed:
+        await _for_each(sessions, keeper.limit)
     if change.trust_changed:
         await _look_again(sessions, terms, keeper, authorizer)
     if change.pushed_changed:

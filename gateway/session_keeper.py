@@ -124,7 +124,7 @@ class SessionKeeper:
             if session.refresh_moment is not None and session.refresh_moment <= now:
                 self._refresh(session, now)
             if session.expires_moment is not None and session.expires_moment <= now:
-                self.halt(session, CloseReason.SESSION_TIMEOUT, "the longest duration of a session is over")
+                self._time_out(session)
         self.pump(session)
 
     def move(self, session: Session, path: Path) -> None:
@@ -147,6 +147,12 @@ class SessionKeeper:
         """Renegotiate a session that lives by the present terms from now on."""
         session.connection.adopt(self.terms.config, self._now())
         self.timers.set(session, session.next_moment())
+
+    def limit(self, session: Session) -> None:
+        """Let a session last as long as the present terms say, from its beginning."""
+        if session.established_moment is not None and not session.ended:
+            session.expires_moment = session.established_moment + self.terms.spec.session_timeout_hours * 3600
+            self.timers.set(session, session.next_moment())
 
     async def wait_empty(self) -> None:
         """Wait until there is no session any more."""
@@ -190,6 +196,14 @@ class SessionKeeper:
         with self._contained(session):
             session.connection.abandon(reason, text)
         self.pump(session)
+
+    def _time_out(self, session: Session) -> None:
+        """The session has lasted as long as it may: its user has to log in again, or its client does so by itself."""
+        text = "the longest duration of a session is over"
+        if self.terms.spec.disconnect_on_session_timeout:
+            self.refuse(session, CloseReason.SESSION_TIMEOUT, f"{text}; log in again")
+        else:
+            self.restart(session, CloseReason.SESSION_TIMEOUT, text)
 
     def _end(self, session: Session, say: LastWord, reason: CloseReason, text: str) -> None:
         with self._contained(session):
@@ -277,8 +291,8 @@ class SessionKeeper:
         session.established_at = self._log.unix_time()
         self.measures.note_established(session, now)
         session.refresh_moment = now + self._refresh_s
-        if self.terms.spec.session_timeout_hours:
-            session.expires_moment = now + self.terms.spec.session_timeout_hours * 3600
+        session.established_moment = now
+        self.limit(session)
         self._log.connected(session)
         self._logger.info(
             "client connected",

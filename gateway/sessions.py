@@ -61,6 +61,7 @@ class Session:
     address: IPv4Address | None = None
     """The address that it has or had; stays when the lease is gone."""
     established_at: float | None = None
+    established_moment: float | None = None
     tls_version: str | None = None
     counters: Counters = field(default=Counters())
     """What it has moved, as far as the log has been told."""

@@ -20,9 +20,10 @@ from policy.pool import AddressPool, pool_capacity
 from policy.prefix_sweep import sweep
 from policy.problems import Problem, Severity
 from policy.remedies import Remedy
-from policy.routes import pushed_routes, redirects_gateway
+from policy.routes import blocks_local_networks, pushed_routes, redirects_gateway
 from policy.security_groups import ALL_PROTOCOLS, ANY, PROTOCOL_NUMBERS, allows_everything, has_ports
 from policy.spec import (
+    DEFAULT_LOG_GROUP,
     LOCAL,
     AuthorizationRule,
     CertificateAuthentication,
@@ -33,6 +34,7 @@ from policy.spec import (
     GatewaySpec,
     HandshakeLimits,
     Keepalive,
+    LogDestination,
     Route,
     SecurityGroup,
     SecurityGroupRule,
@@ -42,15 +44,17 @@ from policy.spec import (
 from policy.validate import validate, validate_endpoint
 from policy.validate_network import MAX_ROUTES, MAX_RULES, destination_obstacles, is_overlap
 from policy.validate_networks import validate_networks
-from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, TLS_VERSIONS, TRANSPORTS
+from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, MAX_BANNER, TLS_VERSIONS, TRANSPORTS
 
 __all__ = [
     "ALL_PROTOCOLS",
     "ANY",
     "DATA_CIPHERS",
+    "DEFAULT_LOG_GROUP",
     "DIGESTS",
     "GROUP_SOURCES",
     "LOCAL",
+    "MAX_BANNER",
     "MAX_ROUTES",
     "MAX_RULES",
     "PROTOCOL_NUMBERS",
@@ -74,6 +78,7 @@ __all__ = [
     "HostFacts",
     "HostInterface",
     "Keepalive",
+    "LogDestination",
     "PolicyError",
     "PoolExhausted",
     "Problem",
@@ -86,6 +91,7 @@ __all__ = [
     "TargetNetwork",
     "Verdict",
     "allows_everything",
+    "blocks_local_networks",
     "compare",
     "compile_access",
     "decide",

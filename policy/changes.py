@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from policy.routes import pushed_routes, redirects_gateway
+from policy.routes import blocks_local_networks, pushed_routes, redirects_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,11 @@ TOUCHES: dict[str, frozenset[Aspect]] = {
     "split_tunnel": _PUSHED,
     "dns_servers": _PUSHED,
     "search_domains": _PUSHED,
-    "session_timeout_hours": frozenset({Aspect.PUSHED, Aspect.LIMITS}),
+    "session_timeout_hours": _LIMITS,
+    "disconnect_on_session_timeout": _LIMITS,
+    "login_banner": _NOTHING,  # whoever connects from now on is shown it
+    "client_route_enforcement": _NOTHING,
+    "connection_log": _NOTHING,  # the next record goes where the new spec says
     "max_clients": _LIMITS,
     "sessions_per_client": _LIMITS,
     "handshake.timeout_s": _LIMITS,
@@ -92,7 +96,7 @@ TOUCHES: dict[str, frozenset[Aspect]] = {
     "data_channel.udp_offload": _RESTART,
     "data_channel.tun_offload": _RESTART,
 }
-"""What each field of an endpoint touches. What is pushed for routes is compared by itself, in `_pushed`."""
+"""What each field of an endpoint touches. What is pushed about routes is compared by itself, in `_pushed`."""
 
 _MEANING: dict[str, Callable[[Any], object]] = {
     "routes": lambda routes: frozenset((route.destination, route.target) for route in routes),
@@ -111,7 +115,7 @@ class EndpointChange:
     fields: frozenset[str]
     """The changed fields by the names of `TOUCHES`."""
     aspects: frozenset[Aspect]
-    """What they touch; empty where only descriptions, the host name in profiles or an order changed."""
+    """What they touch; empty where nothing that runs has to be told, as with a description."""
 
     @property
     def needs_restart(self) -> bool:
@@ -214,4 +218,4 @@ def _target_meaning(target: TargetNetwork) -> object:
 
 def _pushed(endpoint: EndpointSpec) -> object:
     """What clients are told of routes: with full tunnel, changing a route tells them nothing."""
-    return redirects_gateway(endpoint), pushed_routes(endpoint)
+    return redirects_gateway(endpoint), blocks_local_networks(endpoint), pushed_routes(endpoint)

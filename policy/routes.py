@@ -9,12 +9,17 @@ if TYPE_CHECKING:
 
     from policy.spec import EndpointSpec
 
-__all__ = ["pushed_routes", "redirects_gateway"]
+__all__ = ["blocks_local_networks", "pushed_routes", "redirects_gateway"]
 
 
 def redirects_gateway(spec: EndpointSpec) -> bool:
     """Whether clients send everything into the tunnel: without split tunnel, or where a route leads everywhere."""
     return not spec.split_tunnel or any(route.destination.prefixlen == 0 for route in spec.routes)
+
+
+def blocks_local_networks(spec: EndpointSpec) -> bool:
+    """Whether clients have to leave their own local networks alone: only a full tunnel can ask that of them."""
+    return spec.client_route_enforcement and redirects_gateway(spec)
 
 
 def pushed_routes(spec: EndpointSpec) -> tuple[IPv4Network, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 __all__ = [
+    "DEFAULT_LOG_GROUP",
     "LOCAL",
     "AuthorizationRule",
     "CertificateAuthentication",
@@ -25,6 +26,7 @@ __all__ = [
     "GatewaySpec",
     "HandshakeLimits",
     "Keepalive",
+    "LogDestination",
     "Route",
     "SecurityGroup",
     "SecurityGroupRule",
@@ -34,6 +36,8 @@ __all__ = [
 
 LOCAL = "local"
 """The target of a route that leads from client to client."""
+DEFAULT_LOG_GROUP = "default"
+"""The log group that every gateway has."""
 
 
 class ControlChannelProtection(enum.Enum):
@@ -200,6 +204,16 @@ class AuthorizationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LogDestination:
+    """Where the records of an endpoint's connections go."""
+
+    group: str = DEFAULT_LOG_GROUP
+    """A log group of the gateway's: AWS's CloudWatch log group."""
+    stream: str = ""
+    """What records are marked with in it; empty for the endpoint's id."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """One endpoint: its own sockets, address pool, TUN device, routes and rules."""
 
@@ -220,6 +234,15 @@ class EndpointSpec:
     tls_version_min: str = "1.2"
     """1.2 or 1.3."""
     session_timeout_hours: float = 24
+    disconnect_on_session_timeout: bool = True
+    """Whether a client whose session has lasted that long stays away until its user connects it again; if not, it
+    connects again by itself."""
+    login_banner: str = ""
+    """What clients show their users when they have connected."""
+    client_route_enforcement: bool = False
+    """Whether clients with a full tunnel have to leave their own local networks alone."""
+    connection_log: LogDestination | None = LogDestination()
+    """None where no log group gets records of this endpoint."""
     max_clients: int = 0
     """Most sessions at once; 0 means as many as the pool has addresses."""
     sessions_per_client: int = 1

@@ -18,6 +18,7 @@ __all__ = [
     "DATA_CIPHERS",
     "DIGESTS",
     "GROUP_SOURCES",
+    "MAX_BANNER",
     "MAX_DNS_SERVERS",
     "MAX_SEARCH_DOMAINS",
     "TLS_VERSIONS",
@@ -36,6 +37,8 @@ MAX_DNS_SERVERS = 4
 """What OpenVPN's Windows client takes; AWS stops at 2."""
 MAX_SEARCH_DOMAINS = 10
 """What OpenVPN's Windows client takes."""
+MAX_BANNER = 1400
+"""Characters, as with AWS. In OpenVPN's encoding they come to at most 17 KB, which every client takes."""
 MAX_SESSION_HOURS = 8760
 """A year; what never ends cannot be revoked by waiting."""
 
@@ -127,6 +130,7 @@ def check_settings(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
     yield from _check_times(path, endpoint)
     yield from _check_dns(path, endpoint)
     yield from _check_counts(path, endpoint)
+    yield from _check_banner(path, endpoint.login_banner)
 
 
 def _check_names(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
@@ -216,3 +220,8 @@ def _check_counts(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
             f"{path}.handshake.max_half_open_per_prefix",
             f"It has no effect beyond max_half_open, {handshake.max_half_open}. Lower it.",
         )
+
+
+def _check_banner(path: str, banner: str) -> Iterator[Problem]:
+    if len(banner) > MAX_BANNER:
+        yield error(f"{path}.login_banner", f"It has {len(banner)} characters. Use at most {MAX_BANNER}.")

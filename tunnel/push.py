@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunnel.banner import banner_options
 from tunnel.control_messages import MAX_MESSAGE, PUSH_REPLY
 from tunnel.errors import HandshakeError
 from tunnel.events import CloseReason
@@ -45,12 +46,15 @@ class PushSettings:
     routes: tuple[IPv4Network, ...] = ()
     redirect_gateway: bool = False
     """Full tunnel: all IPv4 traffic of the client."""
+    block_local: bool = False
+    """With a full tunnel: what is for the client's own local network, too, but for its router."""
     dns_servers: tuple[IPv4Address, ...] = ()
     search_domains: tuple[str, ...] = ()
     ping_interval_s: int = 10
     ping_restart_s: int = 60
     mtu: int = 1500
-    session_timeout_s: int | None = None
+    banner: str = ""
+    """A text for the client's user."""
 
 
 def build_push_reply(
@@ -81,14 +85,12 @@ def _options(settings: PushSettings, negotiated: Negotiated, peer_info: PeerInfo
     yield f"route-gateway {settings.gateway}"
     yield f"ifconfig {settings.address} {settings.network.netmask}"
     if settings.redirect_gateway:
-        yield "redirect-gateway def1 bypass-dhcp"
+        yield f"redirect-gateway def1 bypass-dhcp{' block-local' if settings.block_local else ''}"
     for route in settings.routes:
         yield f"route {route.network_address} {route.netmask}"
     yield from _dns_options(settings, peer_info)
     yield f"ping {settings.ping_interval_s}"
     yield f"ping-restart {settings.ping_restart_s}"
-    if settings.session_timeout_s is not None and IvProto.CC_EXIT_NOTIFY in peer_info.proto:
-        yield f"session-timeout {settings.session_timeout_s}"  # 2.6 and later know it
     yield f"cipher {negotiated.cipher.value}"
     if negotiated.data_v2:
         yield f"peer-id {settings.peer_id}"
@@ -97,6 +99,7 @@ def _options(settings: PushSettings, negotiated: Negotiated, peer_info: PeerInfo
         yield f"tun-mtu {settings.mtu}"
     if negotiated.compress_stub_v2:
         yield "compress stub-v2"
+    yield from banner_options(settings.banner)
 
 
 def _dns_options(settings: PushSettings, peer_info: PeerInfo) -> Iterator[str]:

@@ -36,7 +36,8 @@ EXPLANATIONS: Mapping[ReasonCode, str] = MappingProxyType(
         CloseReason.CLIENT_EXIT: "The client said that it leaves.",
         CloseReason.STREAM_CLOSED: "The client's TCP connection ended without a word before.",
         CloseReason.IDLE: "Nothing arrived from the client for twice the keepalive time-out.",
-        CloseReason.SESSION_TIMEOUT: "The session reached session_timeout_hours; the client may connect again.",
+        CloseReason.SESSION_TIMEOUT: "The session reached session_timeout_hours: its user may log in again, or the "
+        "client reconnects by itself, as disconnect_on_session_timeout says.",
         CloseReason.TERMINATED: "An administrator ended the session; the client may connect again.",
         CloseReason.SHUTDOWN: "The gateway stopped or restarted the endpoint; clients reconnect by themselves.",
         CloseReason.RECONFIGURED: "A changed configuration concerns this session; the client reconnects by itself.",

@@ -58,6 +58,10 @@ class EndpointRow:
     dns_servers: tuple[str, ...]
     split_tunnel: bool
     session_timeout_hours: float
+    disconnect_on_session_timeout: bool
+    connection_log_options: dict[str, Any]
+    client_login_banner_options: dict[str, Any]
+    client_route_enforcement_options: dict[str, Any]
     settings: dict[str, Any]
     control_channel_keys: bytes | None = field(repr=False)
     """Sealed JSON of base64, by the keys of `[endpoint.control_channel]`."""

@@ -57,12 +57,12 @@ def test_tables_are_compiled_once_for_each_set_of_groups_that_rules_name() -> No
 
 
 def test_clients_are_told_what_the_spec_says() -> None:
-    split = Authorizer(make_spec(session_timeout_hours=8))
+    split = Authorizer(make_spec(login_banner="For work only.", client_route_enforcement=True))
     push = split.push(split.lease(ANA, ()))
     assert push.routes == (OFFICE, IPv4Network("10.30.0.0/24"))
-    assert not push.redirect_gateway
-    assert push.session_timeout_s == 8 * 3600
-    full = Authorizer(make_spec(split_tunnel=False, routes=(Route(OFFICE, "office"),)))
+    assert (push.redirect_gateway, push.block_local) == (False, False)
+    assert push.banner == "For work only."
+    full = Authorizer(make_spec(split_tunnel=False, client_route_enforcement=True, routes=(Route(OFFICE, "office"),)))
     push = full.push(full.lease(ANA, ()))
-    assert push.redirect_gateway
+    assert (push.redirect_gateway, push.block_local) == (True, True)
     assert push.routes == ()

@@ -273,11 +273,15 @@ def test_a_worn_key_is_replaced_and_the_old_one_dropped_after_its_window() -> No
     assert set(world.plane.peers[0].keys) == {1}
 
 
-def test_a_session_ends_when_its_time_is_over() -> None:
-    world = World(make_spec(session_timeout_hours=0.01))
+@pytest.mark.parametrize(("disconnects", "last_words"), [(True, "AUTH_FAILED,"), (False, "RESTART,[P]:")])
+def test_a_session_ends_when_its_time_is_over(disconnects: bool, last_words: str) -> None:
+    world = World(make_spec(session_timeout_hours=0.01, disconnect_on_session_timeout=disconnects))
     client = world.connect()
-    world.advance(43)
+    world.advance(30)
+    assert client.closed is None
+    world.advance(13)
     assert client.closed is not None
+    assert client.closing_text.startswith(last_words)
     assert world.log.told == [SUCCESS, ended("session-timeout")]
 
 

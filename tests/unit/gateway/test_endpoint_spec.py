@@ -7,7 +7,7 @@ from typing import Any
 from gateway.actions import EndpointDefaults
 from gateway.config.endpoint_options import EndpointOptions
 from gateway.endpoint_spec import endpoint_spec
-from policy import ControlChannelProtection, EndpointSpec
+from policy import ControlChannelProtection, EndpointSpec, LogDestination
 
 COLUMNS: dict[str, Any] = {
     "description": "for everyone",
@@ -17,7 +17,18 @@ COLUMNS: dict[str, Any] = {
     "dns_servers": ["192.0.2.53"],
     "split_tunnel": False,
     "session_timeout_hours": 8.5,
+    "disconnect_on_session_timeout": False,
+    "client_login_banner_options": {"Enabled": True, "BannerText": "For work only."},
+    "client_route_enforcement_options": {"Enforced": True},
+    "connection_log_options": {"Enabled": True, "CloudwatchLogGroup": "vpn", "CloudwatchLogStream": "staff"},
 }
+FIELDS = {
+    "transport_protocols": "transport_protocol",
+    "client_login_banner_options": "login_banner",
+    "client_route_enforcement_options": "client_route_enforcement",
+    "connection_log_options": "connection_log",
+}
+"""What columns with other names become."""
 OPTIONS: dict[str, Any] = {
     "listen": "192.0.2.1",
     "public_hostname": "vpn.example.com",
@@ -49,13 +60,26 @@ def test_all_columns_are_in_it() -> None:
     )
     assert (spec.transport_protocol, spec.vpn_port) == (("tcp",), 1194)
     assert (spec.split_tunnel, spec.session_timeout_hours) == (False, 8.5)
+    assert (spec.disconnect_on_session_timeout, spec.client_route_enforcement) == (False, True)
+    assert spec.login_banner == "For work only."
+    assert spec.connection_log == LogDestination("vpn", "staff")
+
+
+def test_what_is_not_enabled_is_not_in_it() -> None:
+    off = {
+        "client_login_banner_options": {"Enabled": False},
+        "client_route_enforcement_options": {"Enforced": False},
+        "connection_log_options": {"Enabled": False},
+    }
+    spec = endpoint_spec("staff", COLUMNS | off, EndpointOptions(), EndpointDefaults())
+    assert (spec.login_banner, spec.client_route_enforcement, spec.connection_log) == ("", False, None)
 
 
 def test_columns_and_options_decide_about_everything_that_is_not_in_other_tables() -> None:
     usual, other = made({}), made(OPTIONS)
     assert OPTIONS.keys() == EndpointOptions.model_fields.keys()
     same = {each.name for each in fields(EndpointSpec) if getattr(usual, each.name) == getattr(other, each.name)}
-    assert same == {"name", *COLUMNS, "transport_protocol"} - {"transport_protocols"} | ELSEWHERE
+    assert same == {"name", *(FIELDS.get(column, column) for column in COLUMNS)} | ELSEWHERE
 
 
 def test_what_options_leave_open_is_what_the_defaults_say() -> None:

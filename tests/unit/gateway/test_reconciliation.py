@@ -48,6 +48,39 @@ async def test_changed_settings_that_clients_were_told_of_make_them_reconnect() 
     assert "dhcp-option DNS 10.20.0.53" in world.connect().connection.options
 
 
+async def test_a_new_duration_counts_from_the_beginning_of_live_sessions() -> None:
+    world = World(make_spec(session_timeout_hours=10 / 60))
+    older = world.connect()
+    world.advance(150)
+    younger = world.connect(pki().client("bob"))
+    world.advance(30)
+    await adopt(world, make_spec(session_timeout_hours=2 / 60))
+    world.advance(7)
+    assert (older.closed is None, younger.closed is None) == (False, True)
+    await adopt(world, make_spec(session_timeout_hours=1))
+    world.advance(1800)
+    assert younger.closed is None
+    assert reasons(world) == ["session-timeout"]
+
+
+async def test_what_becomes_of_a_session_at_its_end_may_change_while_it_lasts() -> None:
+    world = World(make_spec(session_timeout_hours=1 / 60))
+    client = world.connect()
+    await adopt(world, make_spec(session_timeout_hours=1 / 60, disconnect_on_session_timeout=False))
+    world.advance(67)
+    assert client.closed is not None
+    assert client.closing_text.startswith("RESTART")
+
+
+async def test_a_new_banner_disturbs_nobody_and_is_for_those_who_come() -> None:
+    world = World()
+    client = world.connect()
+    await adopt(world, make_spec(login_banner="For work only."))
+    assert client.closed is None
+    assert not any("echo" in option for option in client.connection.options)
+    assert 'echo "msg For work only."' in world.connect(pki().client("bob")).connection.options
+
+
 async def test_a_revoked_client_is_turned_away_and_the_others_stay() -> None:
     world = World()
     world.connect()

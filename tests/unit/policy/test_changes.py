@@ -71,7 +71,11 @@ CHANGES: list[tuple[dict[str, object], set[Aspect]]] = [
     ({"dns_servers": (ip("10.20.0.53"),)}, {Aspect.PUSHED}),
     ({"search_domains": ("corp.example",)}, {Aspect.PUSHED}),
     ({"keepalive": Keepalive(5, 30)}, {Aspect.PUSHED}),
-    ({"session_timeout_hours": 8}, {Aspect.PUSHED, Aspect.LIMITS}),
+    ({"session_timeout_hours": 8}, {Aspect.LIMITS}),
+    ({"disconnect_on_session_timeout": False}, {Aspect.LIMITS}),
+    ({"login_banner": "For work only."}, set()),
+    ({"connection_log": None}, set()),
+    ({"client_route_enforcement": True}, set()),
     ({"max_clients": 7}, {Aspect.LIMITS}),
     ({"sessions_per_client": 0}, {Aspect.LIMITS}),
     ({"handshake": HandshakeLimits(timeout_s=30)}, {Aspect.LIMITS}),
@@ -98,6 +102,11 @@ def test_with_full_tunnel_a_new_route_tells_clients_nothing() -> None:
     old = endpoint(split_tunnel=False)
     new = replace(old, routes=(*old.routes, route("10.21.0.0/24")))
     assert change(new, old).aspects == {Aspect.ACCESS, Aspect.HOST}
+
+
+def test_with_full_tunnel_clients_are_told_of_the_enforcement_of_routes() -> None:
+    old = endpoint(split_tunnel=False)
+    assert change(replace(old, client_route_enforcement=True), old).aspects == {Aspect.PUSHED}
 
 
 def test_order_and_descriptions_touch_nothing() -> None:

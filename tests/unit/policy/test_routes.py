@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from policy.routes import pushed_routes, redirects_gateway
+from policy.routes import blocks_local_networks, pushed_routes, redirects_gateway
 from policy.spec import LOCAL
 from tests.unit.policy.specs import endpoint, route
 
@@ -41,3 +41,12 @@ def test_a_default_route_in_the_table_redirects_even_with_split_tunnel() -> None
     spec = endpoint(routes=(route("0.0.0.0/0"), route("10.20.0.0/24")))
     assert redirects_gateway(spec)
     assert pushed_routes(spec) == (IPv4Network("10.20.0.0/24"),)
+
+
+@pytest.mark.parametrize(
+    ("split_tunnel", "enforced", "blocked"),
+    [(False, True, True), (False, False, False), (True, True, False), (True, False, False)],
+)
+def test_only_a_full_tunnel_can_enforce_routes(split_tunnel: bool, enforced: bool, blocked: bool) -> None:
+    spec = endpoint(split_tunnel=split_tunnel, client_route_enforcement=enforced)
+    assert blocks_local_networks(spec) is blocked

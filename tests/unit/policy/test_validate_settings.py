@@ -44,6 +44,7 @@ ERRORS: list[tuple[dict[str, object], str, str]] = [
     ({"keepalive": Keepalive(0, 60)}, "keepalive.interval_s", "Use 1 or more."),
     ({"keepalive": Keepalive(10, 19)}, "keepalive.timeout_s", "one lost ping would end the session. Use 20 or more."),
     ({"handshake": HandshakeLimits(timeout_s=0)}, "handshake.timeout_s", "Use 1 or more."),
+    ({"login_banner": 1401 * "é"}, "login_banner", "It has 1401 characters. Use at most 1400."),
     ({"session_timeout_hours": 0}, "session_timeout_hours", "Use more than 0 and at most 8760 hours."),
     ({"session_timeout_hours": math.inf}, "session_timeout_hours", "inf is out of range."),
     ({"session_timeout_hours": math.nan}, "session_timeout_hours", "nan is out of range."),

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from tunnel.banner import banner_options
 from tunnel.control_messages import MAX_MESSAGE, build_message
 from tunnel.data_keys import Cipher
 from tunnel.negotiation import Negotiated
@@ -27,7 +28,6 @@ SETTINGS = PushSettings(
     gateway=IPv4Address("10.80.0.1"),
     dns_servers=(IPv4Address("10.20.0.53"), IPv4Address("10.20.0.54")),
     search_domains=("corp.example", "lab.example"),
-    session_timeout_s=86400,
 )
 
 
@@ -64,13 +64,12 @@ def test_only_over_datagrams_is_a_client_asked_to_say_that_it_leaves() -> None:
     assert "explicit-exit-notify" not in message
 
 
-def test_a_modern_client_gets_flags_mtu_dns_and_its_session_time() -> None:
+def test_a_modern_client_gets_flags_mtu_and_dns() -> None:
     got = options(SETTINGS, MODERN, info(IvProto.CC_EXIT_NOTIFY | IvProto.DNS_OPTION_V2, MTU="1600"))
     assert "protocol-flags cc-exit tls-ekm dyn-tls-crypt" in got
     assert "tun-mtu 1500" in got
     assert "dns server 0 address 10.20.0.53 10.20.0.54" in got
     assert "dns search-domains corp.example lab.example" in got
-    assert "session-timeout 86400" in got
 
 
 def test_the_exporter_is_announced_alone_to_clients_without_protocol_flags() -> None:
@@ -84,6 +83,23 @@ def test_full_tunnel_redirects_and_keeps_windows_from_asking_others() -> None:
     assert "redirect-gateway def1 bypass-dhcp" in options(settings, MODERN, info())
     assert "block-outside-dns" in options(settings, MODERN, info(PLAT="win"))
     assert "block-outside-dns" not in options(settings, MODERN, info(PLAT="linux"))
+
+
+def test_a_full_tunnel_may_take_the_clients_own_network_along() -> None:
+    full = dataclasses.replace(SETTINGS, redirect_gateway=True, block_local=True)
+    assert "redirect-gateway def1 bypass-dhcp block-local" in options(full, MODERN, info())
+    split = dataclasses.replace(SETTINGS, block_local=True)
+    assert not any("block-local" in option for option in options(split, MODERN, info()))
+
+
+def test_a_long_banner_comes_whole_however_many_messages_it_takes() -> None:
+    banner = "\n".join(100 * ['Ünïcode, "quotes" and 100%'])
+    messages = build_push_reply(dataclasses.replace(SETTINGS, banner=banner), MODERN, info())
+    assert len(messages) > 1
+    reader = PushReplyReader()
+    pushed = [reader.feed_untrusted(message) for message in messages][-1]
+    assert pushed is not None
+    assert [option for option in pushed if option.startswith("echo")] == list(banner_options(banner))
 
 
 def test_compression_that_a_profile_asks_for_is_turned_into_nothing() -> None:

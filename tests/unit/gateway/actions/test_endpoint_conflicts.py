@@ -153,6 +153,10 @@ def test_a_range_is_refused_exactly_where_it_overlaps_another(store: Store, cidr
         "dns_servers": [],
         "split_tunnel": False,
         "session_timeout_hours": 24.0,
+        "disconnect_on_session_timeout": True,
+        "connection_log_options": {"Enabled": False},
+        "client_login_banner_options": {"Enabled": False},
+        "client_route_enforcement_options": {"Enforced": False},
         "settings": {},
     }
     overlaps = any(IPv4Network(cidr).overlaps(IPv4Network(new)) for cidr in cidrs)

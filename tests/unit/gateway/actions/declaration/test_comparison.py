@@ -22,6 +22,10 @@ COLUMNS = {
     "dns_servers": [],
     "split_tunnel": True,
     "session_timeout_hours": 24.0,
+    "disconnect_on_session_timeout": True,
+    "connection_log_options": {"Enabled": False},
+    "client_login_banner_options": {"Enabled": False},
+    "client_route_enforcement_options": {"Enforced": False},
 }
 PLAIN = endpoint_spec("staff", COLUMNS, EndpointOptions(), EndpointDefaults())
 FIRST = int(IPv4Address("10.90.0.0"))
