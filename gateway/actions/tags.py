@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["create_tags", "delete_tags", "describe_tags"]
 
 _ENDPOINT: Final = "client-vpn-endpoint"
+_MOST_RESOURCES: Final = 1000
+"""In one call; AWS's limit."""
 _TAGGABLE: Final[dict[str, tuple[str, Column[str], str]]] = {
     "vpc": ("vpc", network.c.vpc_id, "InvalidVpcID.NotFound"),
     "subnet": ("subnet", network.c.subnet_id, "InvalidSubnetID.NotFound"),
@@ -83,7 +85,10 @@ def describe_tags(call: Call) -> dict[str, Any]:
 
 def _types(call: Call) -> dict[str, str]:
     """The type of each object that the call names. Raises `ActionError` where one is not there."""
-    return {resource_id: _type(call, resource_id) for resource_id in call.parameters["Resources"]}
+    resources = call.parameters["Resources"]
+    if len(resources) > _MOST_RESOURCES:
+        raise ActionError("InvalidParameterValue", f"Resources names {len(resources)}; it may name {_MOST_RESOURCES}.")
+    return {resource_id: _type(call, resource_id) for resource_id in resources}
 
 
 def _type(call: Call, resource_id: str) -> str:
@@ -112,7 +117,6 @@ def _named(call: Call) -> ColumnElement[bool]:
 def _begin(call: Call, resources: Sequence[str]) -> None:
     """Gateways know nothing of tags; the audit log knows them all."""
     call.affects_gateways = False
-    call.resource_id = resources[0]
     call.before = _state(call, resources)
 
 

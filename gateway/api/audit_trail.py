@@ -15,17 +15,18 @@ from sqlalchemy import insert
 from gateway.store.schema import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from botocore.model import Shape
     from sqlalchemy import Connection
 
     from gateway.actions import Call, Caller
 
-__all__ = ["OK", "Entry", "for_the_record", "write_entry"]
+__all__ = ["OK", "Entry", "for_the_record", "rows_of", "write_entry"]
 
 OK = "ok"
 LONGEST_TEXT = 1024
+LONGEST_ID = 64
 HIDDEN = "(secret)"
 
 
@@ -44,21 +45,27 @@ class Entry:
 
 def write_entry(connection: Connection, entry: Entry, outcome: str, call: Call | None = None) -> None:
     """Add an entry; `call` has what the action said about itself."""
-    connection.execute(
-        insert(audit).values(
-            at=entry.at,
-            request_id=entry.request_id,
-            caller=entry.caller.id,
-            face=entry.caller.face.value,
-            source_ip=entry.caller.source_ip,
-            action=entry.action,
-            resource_id=_resource(entry.parameters, call),
-            parameters=entry.parameters,
-            before=call and _plain(call.before),
-            after=call and _plain(call.after),
-            outcome=outcome,
-        )
-    )
+    connection.execute(insert(audit), rows_of(entry, outcome, call))
+
+
+def rows_of(entry: Entry, outcome: str, call: Call | None = None) -> list[dict[str, Any]]:
+    """The rows of an entry: one for each object that it is about, since not everybody may know of all of them."""
+    return [
+        {
+            "at": entry.at,
+            "request_id": entry.request_id,
+            "caller": entry.caller.id,
+            "face": entry.caller.face.value,
+            "source_ip": entry.caller.source_ip,
+            "action": entry.action,
+            "resource_id": resource_id[:LONGEST_ID],
+            "parameters": parameters,
+            "before": _plain(before),
+            "after": _plain(after),
+            "outcome": outcome,
+        }
+        for resource_id, parameters, before, after in _parts(entry.parameters, call)
+    ]
 
 
 def for_the_record(value: Any, shape: Shape | None) -> Any:
@@ -72,11 +79,16 @@ def for_the_record(value: Any, shape: Shape | None) -> Any:
     return _plain(value)
 
 
-def _resource(parameters: Mapping[str, Any], call: Call | None) -> str:
+def _parts(parameters: Mapping[str, Any], call: Call | None) -> Iterator[tuple[str, Mapping[str, Any], Any, Any]]:
+    """What each row is about, and its share of parameters and objects."""
+    before, after = (call.before, call.after) if call is not None else (None, None)
     if call is not None and call.resource_id:
-        return call.resource_id
-    resources = parameters.get("Resources") or [""]
-    return str(parameters.get("ClientVpnEndpointId") or resources[0])[:64]
+        yield call.resource_id, parameters, before, after
+    elif resources := parameters.get("Resources"):
+        for one in dict.fromkeys(resources):
+            yield one, {**parameters, "Resources": [one]}, *(part and part.get(one) for part in (before, after))
+    else:
+        yield str(parameters.get("ClientVpnEndpointId", "")), parameters, before, after
 
 
 def _plain(value: Any) -> Any:

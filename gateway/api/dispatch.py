@@ -3,26 +3,31 @@
     known? ▶ role ▶ parameters ▶ endpoints ▶ DryRun ▶ transaction ( said before? ▶ action ▶ audit ▶ XML ) ▶ reply
 
 What a change leaves behind besides, the reply to its token, its signature and its line in the audit log, is written in
-its own transaction; when it fails, nothing is, but a line that says so. The reply is built before the transaction ends:
-what cannot be said is not done. Blocks: runs in threads. Must not know HTTP.
+its own transaction; when it fails, nothing is, but a line that says so, unless its caller has had too many of them. The
+reply is built before the transaction ends: what cannot be said is not done. Blocks: runs in threads. Must not
+know HTTP.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from sqlalchemy import insert
 from sqlalchemy.exc import DataError, IntegrityError
 
 from gateway.actions import ActionError, Call
 from gateway.api import audit_trail, repetition
 from gateway.api.parsing import parse_parameters_untrusted
 from gateway.api.permissions import check_endpoints, check_role
+from gateway.api.refusals import OMITTED, Refusals
 from gateway.api.serializing import build_reply
 from gateway.api.unsupported import explain_unsupported
 from gateway.store import StoreError
+from gateway.store.schema import audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,6 +84,7 @@ class Dispatcher:
         self._store = store
         self._actions = actions
         self._clock = clock
+        self._refusals = Refusals()
 
     def changes(self, action: str) -> bool:
         """Whether an action, by whatever name a stranger gives, has to wait for others that write."""
@@ -171,9 +177,20 @@ class Dispatcher:
             action=job.action.name,
         )
 
+    def write_omitted(self, *, at_end: bool = False) -> None:
+        """Record how many refused changes were left out of the audit log; every minute, and when the process ends."""
+        summaries = self._refusals.take_summaries(math.inf if at_end else self._clock())
+        self._write([row for entry in summaries for row in audit_trail.rows_of(entry, OMITTED)])
+
     def _record_failure(self, entry: audit_trail.Entry, code: str) -> None:
+        rows = audit_trail.rows_of(entry, code)
+        self._write(rows[: self._refusals.admit(entry, len(rows))])
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
         try:
             with self._store.write(affects_gateways=False) as connection:
-                audit_trail.write_entry(connection, entry, code)
+                connection.execute(insert(audit), rows)
         except (StoreError, DataError) as error:
-            logger.warning("a failed change could not be recorded", request_id=entry.request_id, error=str(error))
+            logger.warning("refused changes could not be recorded", request_id=rows[0]["request_id"], error=str(error))

@@ -4,7 +4,7 @@
     nursery
     ├── HTTPS                     for whoever has a key
     ├── Unix socket               for root and the gateway's own user
-    ├── housekeeping              renews the certificate, writes down which keys were used
+    ├── housekeeping              renews the certificate, writes down what gathers
     ├── watchdog                  tells systemd that this loop turns
     └── signals                   HUP reads the configuration again; TERM and INT end
 
@@ -95,6 +95,7 @@ class _Server:
                     await server.stop()
                 nursery.cancel_scope.cancel()
         await trio.to_thread.run_sync(self._callers.write_uses)
+        await trio.to_thread.run_sync(partial(self._dispatcher.write_omitted, at_end=True))
 
     async def _listen_to_signals(self) -> None:
         """Return when the process has to end."""
@@ -129,7 +130,7 @@ class _Server:
     async def _keep_house(self) -> None:
         while True:
             await trio.sleep(HOUSEKEEPING_S)
-            for work in (self._renew_certificate, self._callers.write_uses):
+            for work in (self._renew_certificate, self._callers.write_uses, self._dispatcher.write_omitted):
                 try:
                     await trio.to_thread.run_sync(work)
                 except Exception:

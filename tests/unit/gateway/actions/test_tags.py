@@ -177,11 +177,16 @@ def test_tags_of_an_endpoint_that_has_ended_are_not_shown(store: Store) -> None:
     assert tags_in(store) == []
 
 
+def test_no_more_objects_are_tagged_at_once_than_aws_takes(store: Store) -> None:
+    with refused("InvalidParameterValue", "1001"):
+        invoke(store, "CreateTags", Resources=[f"sg-{number}" for number in range(1001)], Tags=pairs(a="1"))
+
+
 def test_the_audit_log_learns_all_tags_before_and_after(store: Store) -> None:
     create(store, "vpc-1", a="1")
     _, call = invoke_for_audit(store, "CreateTags", Resources=["vpc-1", "sg-1"], Tags=pairs(b="2"))
     assert call.before == {"vpc-1": pairs(a="1"), "sg-1": []}
     assert call.after == {"vpc-1": pairs(a="1", b="2"), "sg-1": pairs(b="2")}
-    assert (call.resource_id, call.affects_gateways) == ("vpc-1", False)
+    assert (call.resource_id, call.affects_gateways) == ("", False), "an entry each is for who writes them"
     _, call = invoke_for_audit(store, "DeleteTags", Resources=["vpc-1"])
     assert (call.before, call.after) == ({"vpc-1": pairs(a="1", b="2")}, {"vpc-1": []})

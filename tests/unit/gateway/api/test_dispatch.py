@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.actions import Action, ActionError, Call, Caller, Face, Role
 from gateway.api.dispatch import Dispatcher, Request
+from gateway.api.refusals import IN_FULL, SPAN_S
 from gateway.api.serializing import ReplyError
 from gateway.api.service_model import EC2_VERSION, PORTWAY_VERSION, load_services
 from gateway.store import StoreError, StoreUnavailableError
@@ -373,6 +374,57 @@ def test_what_is_refused_is_recorded_too(house: House) -> None:
     refusal(lambda: house.say("CreateClientVpnRoute", ROUTE, role=Role.OPERATOR, limits=("cvpn-endpoint-other",)))
     rows = [(row.outcome, row.parameters, row.resource_id) for row in house.audited()]
     assert rows == [("UnauthorizedOperation", {}, ""), ("UnauthorizedOperation", ROUTE, ENDPOINT)]
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.READ_ONLY])
+def test_a_change_of_several_objects_is_recorded_with_each_of_them(house: House, role: Role) -> None:
+    """Who may know of one of them is told of that one, all of it, and of no other."""
+
+    def do(call: Call) -> dict[str, Any]:
+        call.before, call.after = {ENDPOINT: [], OTHER: ["secret"]}, {ENDPOINT: ["a"], OTHER: ["secret", "a"]}
+        return {}
+
+    house.doing = do
+    fields = {"ResourceId.1": ENDPOINT, "ResourceId.2": OTHER, "ResourceId.3": ENDPOINT, **TAGGED}
+    house.say("CreateTags", fields)
+    refusal(lambda: house.say("CreateTags", fields, limits=(ENDPOINT,)))
+    tags = [{"Key": "a", "Value": "b"}]
+    rows = [(row.resource_id, row.parameters, row.before, row.after, row.outcome) for row in house.audited()]
+    assert rows == [
+        (ENDPOINT, {"Resources": [ENDPOINT], "Tags": tags}, [], ["a"], "ok"),
+        (OTHER, {"Resources": [OTHER], "Tags": tags}, ["secret"], ["secret", "a"], "ok"),
+        (ENDPOINT, {"Resources": [ENDPOINT], "Tags": tags}, None, None, "UnauthorizedOperation"),
+        (OTHER, {"Resources": [OTHER], "Tags": tags}, None, None, "UnauthorizedOperation"),
+    ]
+
+
+def test_who_is_refused_without_end_fills_no_store(house: House) -> None:
+    for _ in range(IN_FULL + 40):
+        refusal(lambda: house.say("CreateClientVpnRoute", ROUTE, role=Role.READ_ONLY))
+    house.say("CreateClientVpnRoute", ROUTE)
+    house.dispatcher.write_omitted()
+    assert [row.outcome for row in house.audited()] == ["UnauthorizedOperation"] * IN_FULL + ["ok"]
+    house.now += SPAN_S
+    refusal(lambda: house.say("CreateClientVpnRoute", ROUTE, role=Role.READ_ONLY))
+    house.dispatcher.write_omitted()
+    again, omitted = house.audited()[-2:]
+    assert again.outcome == "UnauthorizedOperation"
+    assert (omitted.outcome, omitted.caller, omitted.parameters) == ("omitted", "PWKAME", {"Omitted": 40})
+
+
+def test_what_was_left_out_is_recorded_when_the_process_ends(house: House) -> None:
+    for _ in range(IN_FULL + 1):
+        refusal(lambda: house.say("CreateClientVpnRoute", ROUTE, role=Role.READ_ONLY))
+    house.dispatcher.write_omitted(at_end=True)
+    assert house.audited()[-1].parameters == {"Omitted": 1}
+
+
+def test_one_call_about_very_many_objects_is_not_a_way_around_it(house: House) -> None:
+    fields = {f"ResourceId.{number}": f"sg-{number}" for number in range(1, 1001)} | TAGGED
+    refusal(lambda: house.say("CreateTags", fields, limits=(ENDPOINT,)))
+    house.dispatcher.write_omitted(at_end=True)
+    assert len(house.audited()) == IN_FULL + 1
+    assert house.audited()[-1].parameters == {"Omitted": 1000 - IN_FULL}
 
 
 def test_who_reads_is_not_recorded(house: House) -> None:
