@@ -1,6 +1,7 @@
 """The daemon's own log: structlog to standard error, for people or as JSON.
 
-Event names are constants and facts are keys. Tracebacks come without local variables, since these may be keys.
+Event names are constants and facts are keys. Tracebacks come without local variables, since these may be keys. Where
+standard error leads to the systemd journal, each line has its level there too.
 
 Nobody who logs ever waits: a thread writes, and what it cannot write in time is lost, counted, and said as soon as
 there is room again. Standard error may be a pipe that nobody reads, or closed; the daemon goes on.
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
+
+from gateway.journal import leads_to_journal, with_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +56,7 @@ def daemon_log(log_format: str, level: str, descriptor: int | None = None) -> It
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *_renderers(log_format, colors=os.isatty(descriptor)),
+            *_for_journal(_renderers(log_format, colors=os.isatty(descriptor)), descriptor),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]  # write and flush only
@@ -74,6 +77,18 @@ def _renderers(log_format: str, *, colors: bool) -> list[Processor]:
         ]
     console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
     return [console if colors else _PlainRenderer(console)]
+
+
+def _for_journal(renderers: list[Processor], descriptor: int) -> list[Processor]:
+    if not leads_to_journal(descriptor):
+        return renderers
+    *others, last = renderers
+
+    def render_with_level(logger: WrappedLogger, name: str, event: EventDict) -> str:
+        level = event["level"]  # which rendering may take away
+        return with_level(str(last(logger, name, event)), level)
+
+    return [*others, render_with_level]
 
 
 class _PlainRenderer:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 import typer
+
+from gateway.journal import leads_to_journal, with_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +23,7 @@ def say(text: str) -> None:
 
 def fail(text: str) -> typer.Exit:
     """Say why the command fails; to be raised."""
-    say(text)
+    say(with_level(text, "error") if _is_in_journal() else text)
     return typer.Exit(1)
 
 
@@ -31,3 +34,10 @@ def failing_with_sentences(*expected: type[Exception]) -> Iterator[None]:
         yield
     except expected as error:
         raise fail(str(error)) from None
+
+
+def _is_in_journal() -> bool:
+    try:
+        return leads_to_journal(sys.stderr.fileno())
+    except OSError:  # a stream of a test's, which is no file
+        return False

@@ -79,6 +79,22 @@ def test_the_console_is_for_people() -> None:
     assert "days=3" in text
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_every_line_has_its_level_in_the_journal(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pipe() as (reading, writing):
+        status = os.fstat(writing)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        with daemon_log(log_format, "info", writing):
+            structlog.get_logger().info("client connected")
+            structlog.get_logger().warning("certificate or list ends")
+            divide_by_zero()
+        first, second, *traceback = read_all(reading).splitlines()
+    assert first.startswith("<6>")
+    assert second.startswith("<4>")
+    assert traceback
+    assert all(line.startswith("<3>") for line in traceback)
+
+
 CONSOLE = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 EVENTS = st.fixed_dictionaries(
     {
