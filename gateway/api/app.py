@@ -134,17 +134,23 @@ class Api:
     async def _call(
         self, request: Request, signed: SignedRequest, service: ServiceModel, fields: dict[str, str], request_id: str
     ) -> bytes:
-        uid = request.scope.get("state", {}).get(PEER_UID)
-        action = fields["Action"]
+        identify = partial(self._identify, request, signed, service, fields, request_id)
+        carry_out = self._dispatcher.carry_out
+        if not self._dispatcher.changes(fields["Action"]):
+            return await _in_thread(lambda: carry_out(identify()), self._readers)
+        call = await _in_thread(identify, self._readers)  # who is nobody must not wait among those who write
+        return await _in_thread(partial(carry_out, call), self._writers)
+
+    def _identify(
+        self, request: Request, signed: SignedRequest, service: ServiceModel, fields: dict[str, str], request_id: str
+    ) -> Call:
+        """The call, with who calls. Runs in a thread. Raises `ActionError`."""
+        action, uid = fields["Action"], request.scope.get("state", {}).get(PEER_UID)
         if uid is not None:
-            call = Call(service, action, fields, socket_caller(uid), request_id)
-        else:
-            source_ip = request.client.host if request.client else ""
-            identify = partial(self._callers.identify, signed, service.service_name, source_ip)
-            caller, claim = await _in_thread(identify, self._readers)
-            call = Call(service, action, fields, caller, request_id, claim.signature, claim.expires_at)
-        limiter = self._writers if self._dispatcher.changes(action) else self._readers
-        return await _in_thread(partial(self._dispatcher.carry_out, call), limiter)
+            return Call(service, action, fields, socket_caller(uid), request_id)
+        source_ip = request.client.host if request.client else ""
+        caller, claim = self._callers.identify(signed, service.service_name, source_ip)
+        return Call(service, action, fields, caller, request_id, claim.signature, claim.expires_at)
 
 
 def build_app(api: Api, routes: Sequence[BaseRoute] = ()) -> Starlette:

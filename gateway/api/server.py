@@ -4,7 +4,7 @@
     nursery
     ├── HTTPS                     for whoever has a key
     ├── Unix socket               for root and the gateway's own user
-    ├── housekeeping              renews the certificate, writes down what gathers
+    ├── housekeeping              renews the certificate, writes down what gathers, collects garbage
     ├── watchdog                  tells systemd that this loop turns
     └── signals                   HUP reads the configuration again; TERM and INT end
 
@@ -30,6 +30,7 @@ from gateway.api.health import HealthPages
 from gateway.api.listening import CONNECTIONS, SOCKET_CONNECTIONS, HttpServer, listen_tcp, listen_unix
 from gateway.config import ConfigError, load_config
 from gateway.control_socket import ask
+from gateway.garbage import collect_everything, spare_the_long_lived
 from gateway.store import open_store
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class _Server:
                 async with trio.open_nursery() as serving:
                     serving.start_soon(server.run, addresses, CONNECTIONS, lambda: self._tls)
                     serving.start_soon(server.run, [unix], SOCKET_CONNECTIONS)
+                    spare_the_long_lived()
                     self._service.ready(self._summary())
                     logger.info("API ready", listen=list(api.listen), socket=str(api.socket))
                     await self._listen_to_signals()
@@ -130,7 +132,12 @@ class _Server:
     async def _keep_house(self) -> None:
         while True:
             await trio.sleep(HOUSEKEEPING_S)
-            for work in (self._renew_certificate, self._callers.write_uses, self._dispatcher.write_omitted):
+            for work in (
+                self._renew_certificate,
+                self._callers.write_uses,
+                self._dispatcher.write_omitted,
+                collect_everything,
+            ):
                 try:
                     await trio.to_thread.run_sync(work)
                 except Exception:
