@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["ManagedService"]
 
 ROUND_S = 30.0
-"""After this, everything is looked at without a change: what has failed is tried again."""
+"""After this, everything is looked at without a change."""
 RETRY_S = 1.0
-"""Before the store is asked again that did not answer; where it could not be opened, doubles up to `RETRY_MOST_S`."""
+"""Before the store is asked again that did not answer; where it could not be opened, doubles up to `RETRY_MOST_S`.
+Before what has failed is tried again, too, which doubles up to `ROUND_S`."""
 RETRY_MOST_S = 30.0
 
 _NOT_OPENED = "it has not been opened yet"
@@ -93,7 +94,7 @@ class ManagedService:
 
     def note_host_change(self) -> None:
         """The host has other interfaces, addresses or routes: what has failed may be possible now."""
-        if any(map(_sentences, self._outcomes.values())):
+        if self._has_failures:
             self.look_again()
 
     async def finish(self, timeout_s: float) -> None:
@@ -119,6 +120,10 @@ class ManagedService:
             "problem": known.problem if known is not None else "",
             "as_of": None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds"),
         }
+
+    @property
+    def _has_failures(self) -> bool:
+        return any(map(_sentences, self._outcomes.values()))
 
     def _note_record(self, record: ConnectionRecord) -> None:
         if self._mirror is not None:
@@ -158,15 +163,18 @@ class ManagedService:
             await self._follow(rounds)
 
     async def _follow(self, rounds: Rounds) -> None:
-        """Go a round whenever something has changed, and every now and then."""
+        """Go a round whenever something has changed, and every now and then; soon, where something has failed."""
         self._shows_own = True
+        pause_s = RETRY_S
         while True:
             self._wake = trio.Event()
             await self._go(rounds)
             self.settled.set()
-            with trio.move_on_after(RETRY_S if self._problem else ROUND_S):
+            with trio.move_on_after(RETRY_S if self._problem else pause_s if self._has_failures else ROUND_S):
                 await self._wake.wait()
+                pause_s = RETRY_S
                 continue
+            pause_s = min(2 * pause_s, ROUND_S)
             self._shows_own = True
 
     async def _go(self, rounds: Rounds) -> None:

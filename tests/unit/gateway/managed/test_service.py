@@ -104,6 +104,25 @@ async def test_what_has_failed_is_tried_again_when_the_host_changes(
         )
 
 
+async def test_a_port_that_becomes_free_is_had_without_anything_else_happening(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        await world.until(lambda: world.fleet.running, "the endpoint")
+        world.fleet.taken_ports = {1194}
+        world.modify(endpoint_id, VpnPort=1194)
+        taken = ("available", "port 1194 is taken")
+        await world.until(lambda: world.statuses(schema.endpoint)[endpoint_id] == taken, "the sentence")
+        assert world.service.status()["endpoints"] == {endpoint_id: ["port 1194 is taken"]}
+        assert world.spec(endpoint_id).vpn_port == 443
+        world.fleet.taken_ports = set()
+        await world.until(lambda: world.spec(endpoint_id).vpn_port == 1194, "the change")
+        await world.until(lambda: world.statuses(schema.endpoint)[endpoint_id] == ("available", ""), "the status")
+
+
 async def test_while_the_store_is_away_at_the_start_what_was_last_known_runs(
     tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
