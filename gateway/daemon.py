@@ -153,8 +153,9 @@ class _Daemon:
         await self._connection_log.drain(LOG_DRAIN_S)
 
     async def reload(self) -> tuple[str, ...]:
-        """Read the configuration again and apply it. Raises `ConfigRefused` or `FleetError`."""
+        """Read the configuration again and apply it; open the log anew. Raises `ConfigRefused` or `FleetError`."""
         self._service.reloading()
+        self._connection_log.reopen()
         said: tuple[str, ...] = ()
         try:
             said = await self._reconciler.reload()
@@ -190,7 +191,6 @@ class _Daemon:
                 if number != signal.SIGHUP:
                     self.stop_asked.set()
                     continue
-                self._connection_log.reopen()
                 self._nursery.start_soon(self._reload_by_signal)
 
     async def _reload_by_signal(self) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,8 @@ import structlog.testing
 import trio
 
 from gateway.config import load_config
-from gateway.control_socket import ask
+from gateway.connection_log import ConnectionLog
+from gateway.control_socket import ControlError, ask
 from gateway.daemon import serve
 from gateway.fleet import FleetError
 from gateway.hostnet import HostProblem
@@ -190,6 +192,25 @@ async def test_sighup_loads_the_configuration_again(world: DaemonWorld) -> None:
         assert [endpoint["name"] for endpoint in status["endpoints"]] == ["main", "other"]
         assert status["last_reload"]["result"] == "done"
     assert "reloading" in world.book
+
+
+@pytest.mark.parametrize("content", ["", "nonsense = 1\n"])
+async def test_a_reload_opens_the_connection_log_anew_whatever_the_file_says(
+    world: DaemonWorld, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    reopened = 0
+
+    def reopen(_: ConnectionLog) -> None:
+        nonlocal reopened
+        reopened += 1
+
+    monkeypatch.setattr(ConnectionLog, "reopen", reopen)
+    world.write(main())
+    async with world.serving():
+        world.file.write_text(world.file.read_text() + content)
+        with contextlib.suppress(ControlError):
+            await world.ask(request="reload")
+        assert reopened == 1
 
 
 async def test_a_reload_that_is_refused_is_said_and_changes_nothing(world: DaemonWorld) -> None:
