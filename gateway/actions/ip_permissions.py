@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-__all__ = ["Permission", "named_permissions", "permission_shapes", "read_permissions"]
+__all__ = [
+    "Permission",
+    "as_permission",
+    "named_permissions",
+    "permission_shapes",
+    "read_description",
+    "read_permissions",
+]
 
 _LARGEST_PORT = 65_535
 _LARGEST_PROTOCOL = 255
@@ -27,6 +34,13 @@ _LARGEST_ICMP = 255
 _MAX_DESCRIPTION = 255
 """Characters; AWS's limit."""
 _FLAT = ("IpProtocol", "FromPort", "ToPort", "CidrIp", "SourceSecurityGroupName", "SourceSecurityGroupOwnerId")
+_OTHER_SIDES = {
+    "CidrIpv4": ("IpRanges", "CidrIp"),
+    "CidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
+    "PrefixListId": ("PrefixListIds", "PrefixListId"),
+    "ReferencedGroupId": ("UserIdGroupPairs", "GroupId"),
+}
+"""What a rule calls its other side: in permissions, the list and its records' member."""
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _NAMES = {"all": ALL_PROTOCOLS} | {str(number): name for name, number in PROTOCOL_NUMBERS.items()}
 _ICMP_FOR_IPV6 = ("icmpv6", "58")
@@ -71,17 +85,36 @@ def named_permissions(parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [_from_flat(parameters)] if flat else given
 
 
+def as_permission(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A `SecurityGroupRuleRequest`, which is about one rule, as the permission that it stands for.
+
+    Raises `InvalidParameterCombination` where it has several other sides.
+    """
+    named = {member: rule[member] for member in _OTHER_SIDES if rule.get(member)}
+    if len(named) > 1:
+        raise ActionError("InvalidParameterCombination", f"A rule has one other side, and not {' and '.join(named)}.")
+    permission = {name: rule[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in rule}
+    for member, value in named.items():
+        ranges, of_range = _OTHER_SIDES[member]
+        permission[ranges] = [{of_range: value, "Description": rule.get("Description")}]
+    return permission
+
+
 def read_permissions(
-    given: Iterable[Mapping[str, Any]], find_group: Callable[[Mapping[str, Any]], str]
+    given: Iterable[Mapping[str, Any]],
+    find_group: Callable[[Mapping[str, Any]], str],
+    *,
+    code_elsewhere: str = "UnsupportedOperation",
 ) -> dict[Permission, str]:
     """The rules that permissions stand for, each with its description.
 
     `find_group` gives the id of the group that a `UserIdGroupPair` means. Raises `InvalidParameterValue`,
-    `MissingParameter`, `UnsupportedOperation` for what is not IPv4, and what `find_group` raises.
+    `MissingParameter`, `code_elsewhere` for what is not IPv4, and what `find_group` raises.
     """
     found: dict[Permission, str] = {}
     for permission in given:
         traffic = _read_traffic(permission)
+        _check_is_here(permission, code_elsewhere)
         for cidr, group_id, description in _read_other_sides(permission, find_group):
             one = Permission(*traffic, cidr, group_id)
             if one in found:
@@ -173,23 +206,27 @@ def _read_icmp(kind: int, code: int) -> tuple[int, int]:
     return kind, code
 
 
+def _check_is_here(permission: Mapping[str, Any], code: str) -> None:
+    for member, advice in _UNSUPPORTED.items():
+        if permission.get(member):
+            raise ActionError(code, f"{member}: {advice}")
+
+
 def _read_other_sides(
     permission: Mapping[str, Any], find_group: Callable[[Mapping[str, Any]], str]
 ) -> Iterator[tuple[str, str, str]]:
     """CIDR, group id and description of each other side; of the first two, one is empty."""
-    for member, advice in _UNSUPPORTED.items():
-        if permission.get(member):
-            raise ActionError("UnsupportedOperation", f"{member}: {advice}")
     ranges, pairs = permission.get("IpRanges") or (), permission.get("UserIdGroupPairs") or ()
     if not ranges and not pairs:
         raise ActionError("MissingParameter", "A rule needs another side: IpRanges or UserIdGroupPairs.")
     for given in ranges:
-        yield canonical_cidr(given.get("CidrIp") or ""), "", _read_description(given)
+        yield canonical_cidr(given.get("CidrIp") or ""), "", read_description(given)
     for given in pairs:
-        yield "", find_group(given), _read_description(given)
+        yield "", find_group(given), read_description(given)
 
 
-def _read_description(given: Mapping[str, Any]) -> str:
+def read_description(given: Mapping[str, Any]) -> str:
+    """The description of a rule; none is empty. Raises `InvalidParameterValue`."""
     text = str(given.get("Description") or "")
     if len(text) > _MAX_DESCRIPTION:
         raise ActionError(

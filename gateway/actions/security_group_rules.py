@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-__all__ = ["authorize_egress", "authorize_ingress", "describe_rules", "revoke_egress", "revoke_ingress"]
+__all__ = [
+    "authorize_egress",
+    "authorize_ingress",
+    "describe_rules",
+    "group_finder",
+    "present_rules",
+    "read_present",
+    "revoke_egress",
+    "revoke_ingress",
+    "rule_by_id",
+    "rule_by_permission",
+]
 
 _RESOURCE_TYPE = "security-group-rule"
 _RULE_ID = re.compile(r"sgr-[0-9a-zA-Z]+")
@@ -70,11 +81,11 @@ def describe_rules(call: Call) -> dict[str, Any]:
 
 def _authorize(call: Call, *, is_egress: bool) -> dict[str, Any]:
     group = named_group(call)
-    wanted = _read(call, group)
+    wanted = read_permissions(named_permissions(call.parameters), group_finder(call, group))
     if not wanted:
         raise ActionError("MissingParameter", "IpPermissions is missing: what the rule is to allow.")
     tags = specified_tags(call, _RESOURCE_TYPE)
-    present = _present(call, group.id, is_egress)
+    present = present_rules(call, group.id, is_egress)
     _check_new(call, group.id, wanted, present)
     call.resource_id = group.id
     (call.before,) = group_shapes(call, [group])
@@ -101,37 +112,45 @@ def _revoke(call: Call, *, is_egress: bool) -> dict[str, Any]:
 def _revoked(call: Call, group: Row[Any], is_egress: bool) -> list[Row[Any]]:
     """The rows of the rules that the caller names, by their ids or by what they allow."""
     ids = call.parameters.get("SecurityGroupRuleIds") or ()
-    named = _read(call, group)
+    named = read_present(call, group)
     if ids and named:
         raise ActionError(
             "InvalidParameterCombination", "SecurityGroupRuleIds and IpPermissions name rules both. Use one of them."
         )
     if not ids and not named:
         raise ActionError("MissingParameter", "SecurityGroupRuleIds or IpPermissions is missing: what to revoke.")
-    present = _present(call, group.id, is_egress)
+    present = present_rules(call, group.id, is_egress)
     if ids:
-        of_group = {row.id: row for row in present.values()}
-        return [_by_id(of_group, group.id, rule_id) for rule_id in dict.fromkeys(ids)]
-    for permission in named:
-        if permission not in present:
-            raise ActionError("InvalidPermission.NotFound", f"{group.id} has no such rule: {permission}.")
-    return [present[permission] for permission in named]
+        of_direction = {row.id: row for row in present.values()}
+        return [rule_by_id(of_direction, group.id, rule_id) for rule_id in dict.fromkeys(ids)]
+    return [rule_by_permission(present, group.id, permission) for permission in named]
 
 
-def _by_id(of_group: Mapping[str, Row[Any]], group_id: str, rule_id: str) -> Row[Any]:
+def read_present(call: Call, group: Row[Any]) -> dict[Permission, str]:
+    """The rules of a group that a call names by what they allow, with the descriptions that it gives them.
+
+    Raises what `read_permissions` raises, and `InvalidPermission.NotFound` for those that no group here can have.
+    """
+    named = named_permissions(call.parameters)
+    return read_permissions(named, group_finder(call, group), code_elsewhere="InvalidPermission.NotFound")
+
+
+def rule_by_permission(present: Mapping[Permission, Row[Any]], group_id: str, permission: Permission) -> Row[Any]:
+    """The rule that allows this. Raises `InvalidPermission.NotFound`."""
+    if permission not in present:
+        raise ActionError("InvalidPermission.NotFound", f"{group_id} has no such rule: {permission}.")
+    return present[permission]
+
+
+def rule_by_id(rules: Mapping[str, Row[Any]], group_id: str, rule_id: str) -> Row[Any]:
+    """One of these rules of a group. Raises `InvalidSecurityGroupRuleId.Malformed` and `.NotFound`."""
     _check_rule_id(rule_id)
-    if rule_id not in of_group:
-        raise ActionError(
-            "InvalidSecurityGroupRuleId.NotFound", f"{group_id} has no rule {rule_id!r} in this direction."
-        )
-    return of_group[rule_id]
+    if rule_id not in rules:
+        raise ActionError("InvalidSecurityGroupRuleId.NotFound", f"{group_id} has no rule {rule_id!r} of this kind.")
+    return rules[rule_id]
 
 
-def _read(call: Call, group: Row[Any]) -> dict[Permission, str]:
-    return read_permissions(named_permissions(call.parameters), _group_finder(call, group))
-
-
-def _group_finder(call: Call, group: Row[Any]) -> Callable[[Mapping[str, Any]], str]:
+def group_finder(call: Call, group: Row[Any]) -> Callable[[Mapping[str, Any]], str]:
     """Finds the group on the other side of a rule: one of the same VPC, by id or by name."""
 
     def find(pair: Mapping[str, Any]) -> str:
@@ -147,7 +166,8 @@ def _group_finder(call: Call, group: Row[Any]) -> Callable[[Mapping[str, Any]], 
     return find
 
 
-def _present(call: Call, group_id: str, is_egress: bool) -> dict[Permission, Row[Any]]:
+def present_rules(call: Call, group_id: str, is_egress: bool) -> dict[Permission, Row[Any]]:
+    """The rules of a group in one direction, by what they allow."""
     table = security_group_rule
     rows = call.connection.execute(
         select(table).where(table.c.group_id == group_id, table.c.is_egress == is_egress).order_by(table.c.id)

@@ -17,7 +17,7 @@ from gateway.actions.ip_permissions import permission_shapes
 from gateway.actions.listing import matching_shapes, paginate
 from gateway.actions.objects import find_endpoint, is_visible, new_id
 from gateway.actions.tagging import forget_tags, put_tags, specified_tags, tags_of, tags_shape
-from gateway.actions.vpcs import DEFAULT_VPC
+from gateway.actions.vpcs import DEFAULT_VPC, default_vpc
 from gateway.store.schema import (
     association,
     association_security_group,
@@ -26,17 +26,21 @@ from gateway.store.schema import (
     security_group,
     security_group_rule,
 )
+from gateway.store.statements import rows_among
 from policy import ALL_PROTOCOLS, ANY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection, Row
 
 __all__ = [
     "DEFAULT_GROUP",
+    "add_group",
     "apply_groups",
+    "check_group_quota",
     "check_may_change",
+    "check_unused",
     "create_group",
     "default_group",
     "delete_group",
@@ -44,7 +48,9 @@ __all__ = [
     "find_group",
     "group_of_name",
     "group_shapes",
+    "groups_for_vpc",
     "named_group",
+    "remove_group",
 ]
 
 DEFAULT_GROUP = "default"
@@ -75,6 +81,15 @@ _FILTERS: Final = {
     )
 }
 
+_KEPT_FOR_VPC: Final = ("GroupId", "GroupName", "Description", "OwnerId", "Tags")
+_FILTERS_FOR_VPC: Final = {
+    "description": "Description",
+    "group-id": "GroupId",
+    "group-name": "GroupName",
+    "owner-id": "OwnerId",
+    "primary-vpc-id": "PrimaryVpcId",
+}
+
 
 @action("CreateSecurityGroup", changes=True)
 def create_group(call: Call) -> dict[str, Any]:
@@ -82,12 +97,18 @@ def create_group(call: Call) -> dict[str, Any]:
 
     Raises `InvalidGroup.Duplicate`, `SecurityGroupLimitExceeded`, `InvalidVpcID.NotFound`, `VPCIdNotSpecified`.
     """
+    reply = add_group(call)
+    check_group_quota(call)
+    return reply
+
+
+def add_group(call: Call) -> dict[str, Any]:
+    """The same, for who looks at the quota later. Raises what `create_group` raises, but for that."""
     name, description = _read_name(call), _read_text("Description", call.parameters["Description"])
     vpc_id = _asked_vpc(call)
     tags = specified_tags(call, _RESOURCE_TYPE)
     if group_of_name(call.connection, vpc_id, name) is not None:
         raise ActionError("InvalidGroup.Duplicate", f"There is a security group {name!r} in {vpc_id} already.")
-    _check_quota(call)
     group_id = _insert(call.connection, vpc_id, name, description, call.now)
     put_tags(call, group_id, _RESOURCE_TYPE, tags)
     call.resource_id, call.affects_gateways = group_id, False
@@ -102,17 +123,26 @@ def delete_group(call: Call) -> dict[str, Any]:
     Raises `CannotDelete` for a VPC's default group, `DependencyViolation`, and what `named_group` raises.
     """
     row = named_group(call)
+    check_unused(call, row)
+    call.resource_id, call.affects_gateways = row.id, False
+    (call.before,) = group_shapes(call, [row])
+    remove_group(call, row.id)
+    return {"Return": True, "GroupId": row.id}
+
+
+def check_unused(call: Call, row: Row[Any], *, going: Collection[str] = ()) -> None:
+    """Whether a group can go; what is ending, and the groups that are `going` as well, need it no more.
+
+    Raises `CannotDelete` and `DependencyViolation`.
+    """
     if row.name == DEFAULT_GROUP:
         raise ActionError("CannotDelete", f"{row.id} is the default security group of {row.vpc_id}, which has to stay.")
-    users = [*_endpoints_with(call.connection, row.id), *_groups_naming(call.connection, row.id)]
+    naming = [group_id for group_id in _groups_naming(call.connection, row.id) if group_id not in going]
+    users = [*_endpoints_with(call.connection, row.id, ending=False), *naming]
     if users:
         seen = [user for user in users if not user.startswith("cvpn-") or is_visible(call, user)]
         by = f" by {', '.join(seen)}" if seen else ""
         raise ActionError("DependencyViolation", f"The security group {row.id} is in use{by}. Take it out there first.")
-    call.resource_id, call.affects_gateways = row.id, False
-    (call.before,) = group_shapes(call, [row])
-    _delete(call, row.id)
-    return {"Return": True, "GroupId": row.id}
 
 
 @action("DescribeSecurityGroups")
@@ -121,6 +151,19 @@ def describe_groups(call: Call) -> dict[str, Any]:
     shapes = matching_shapes(call, group_shapes(call, _asked(call)), _FILTERS, tagged=True)
     page, token = paginate(call, shapes, key=lambda shape: shape["GroupId"])
     return {"SecurityGroups": page, "NextToken": token}
+
+
+@action("GetSecurityGroupsForVpc")
+def groups_for_vpc(call: Call) -> dict[str, Any]:
+    """List the groups that target networks of a VPC can have. Raises `InvalidVpcID.NotFound`."""
+    rows = call.connection.execute(select(security_group).where(security_group.c.vpc_id == _asked_vpc(call))).all()
+    shapes = [
+        {name: shape[name] for name in _KEPT_FOR_VPC} | {"PrimaryVpcId": shape["VpcId"]}
+        for shape in group_shapes(call, rows)
+    ]
+    matching = matching_shapes(call, shapes, _FILTERS_FOR_VPC, tagged=True)
+    page, token = paginate(call, matching, key=lambda shape: shape["GroupId"])
+    return {"SecurityGroupForVpcs": page, "NextToken": token}
 
 
 @action("ApplySecurityGroupsToClientVpnTargetNetwork", changes=True)
@@ -217,9 +260,8 @@ def _rules_of(connection: Connection, group_ids: Sequence[str]) -> dict[tuple[st
     """The rules of groups, by group and by whether they are egress rules, the oldest first."""
     table = security_group_rule
     found: dict[tuple[str, bool], list[Row[Any]]] = {}
-    of_groups = select(table).where(table.c.group_id.in_(group_ids))
-    query = of_groups.order_by(table.c.created_at, table.c.protocol, table.c.from_port, table.c.cidr, table.c.id)
-    for rule in connection.execute(query):
+    query = select(table).order_by(table.c.created_at, table.c.protocol, table.c.from_port, table.c.cidr, table.c.id)
+    for rule in rows_among(connection, query, table.c.group_id, group_ids):
         found.setdefault((rule.group_id, rule.is_egress), []).append(rule)
     return found
 
@@ -234,7 +276,7 @@ def _asked(call: Call) -> list[Row[Any]]:
 
 
 def _in_default_vpc(call: Call, name: str) -> Row[Any]:
-    vpc_id = _default_vpc(call.connection)
+    vpc_id = default_vpc(call.connection)
     row = None if vpc_id is None else group_of_name(call.connection, vpc_id, name)
     if row is None:
         raise ActionError(
@@ -247,7 +289,7 @@ def _in_default_vpc(call: Call, name: str) -> Row[Any]:
 def _asked_vpc(call: Call) -> str:
     vpc_id = call.parameters.get("VpcId")
     if vpc_id is None:
-        found = _default_vpc(call.connection)
+        found = default_vpc(call.connection)
         if found is None:
             raise ActionError(
                 "VPCIdNotSpecified", f"There is no VPC {DEFAULT_VPC!r}, which is the default. Name one with VpcId."
@@ -256,11 +298,6 @@ def _asked_vpc(call: Call) -> str:
     if call.connection.scalar(select(network.c.vpc_id).where(network.c.vpc_id == vpc_id).limit(1)) is None:
         raise ActionError("InvalidVpcID.NotFound", f"There is no VPC {vpc_id!r}.")
     return str(vpc_id)
-
-
-def _default_vpc(connection: Connection) -> str | None:
-    found: str | None = connection.scalar(select(network.c.vpc_id).where(network.c.vpc_name == DEFAULT_VPC).limit(1))
-    return found
 
 
 def group_of_name(connection: Connection, vpc_id: str, name: str) -> Row[Any] | None:
@@ -286,12 +323,13 @@ def _read_text(parameter: str, text: str) -> str:
     return text
 
 
-def _check_quota(call: Call) -> None:
+def check_group_quota(call: Call) -> None:
+    """Whether there may be as many groups as there are now. Raises `SecurityGroupLimitExceeded`."""
     limit = call.settings.quotas.security_groups
     present = call.connection.scalar(select(func.count()).select_from(security_group)) or 0
-    if limit and present >= limit:
+    if limit and present > limit:
         raise ActionError(
-            "SecurityGroupLimitExceeded", f"There are {present} security groups, which is the limit. Delete one first."
+            "SecurityGroupLimitExceeded", f"There would be {present} security groups; the limit is {limit}. Delete one."
         )
 
 
@@ -315,8 +353,8 @@ def _insert(connection: Connection, vpc_id: str, name: str, description: str, no
     return group_id
 
 
-def _delete(call: Call, group_id: str) -> None:
-    """Remove a group, its rules, their tags, and its part in associations that have ended."""
+def remove_group(call: Call, group_id: str) -> None:
+    """Remove a group that nothing uses: its rules, their tags, and its part in associations that end or have ended."""
     rules = call.connection.scalars(select(security_group_rule.c.id).where(security_group_rule.c.group_id == group_id))
     for resource_id in (*rules.all(), group_id):
         forget_tags(call, resource_id)
@@ -325,15 +363,18 @@ def _delete(call: Call, group_id: str) -> None:
     call.connection.execute(delete(security_group).where(security_group.c.id == group_id))
 
 
-def _endpoints_with(connection: Connection, group_id: str) -> list[str]:
-    """The endpoints that a group filters, or will filter with their next association."""
+def _endpoints_with(connection: Connection, group_id: str, *, ending: bool = True) -> list[str]:
+    """The endpoints that a group filters, or will filter with their next association; ending ones only with `ending`."""
     carried = (
         select(association.c.endpoint_id)
         .join(association_security_group, association_security_group.c.association_id == association.c.id)
         .where(association_security_group.c.group_id == group_id, association.c.ended_at.is_(None))
     )
-    found = set(connection.scalars(carried))
     alive = select(endpoint.c.id, endpoint.c.default_security_group_ids).where(endpoint.c.ended_at.is_(None))
+    if not ending:
+        carried = carried.where(association.c.status_code != "disassociating")
+        alive = alive.where(endpoint.c.status_code != "deleting")
+    found = set(connection.scalars(carried))
     found |= {row.id for row in connection.execute(alive) if group_id in row.default_security_group_ids}
     return sorted(found)
 

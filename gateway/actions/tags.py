@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import delete, or_, select, true, tuple_
 
@@ -10,16 +10,18 @@ from gateway.actions.call import ActionError, Call, action
 from gateway.actions.listing import paginate, parse_filters
 from gateway.actions.objects import find_endpoint, is_visible
 from gateway.actions.tagging import put_tags, read_tags, tags_of, tags_shape
+from gateway.actions.vpcs import declared_names
 from gateway.store.schema import endpoint, network, security_group, security_group_rule, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Column, ColumnElement
 
 __all__ = ["create_tags", "delete_tags", "describe_tags"]
 
 _ENDPOINT: Final = "client-vpn-endpoint"
+_NAME: Final = "Name"
 _MOST_RESOURCES: Final = 1000
 """In one call; AWS's limit."""
 _TAGGABLE: Final[dict[str, tuple[str, Column[str], str]]] = {
@@ -55,24 +57,19 @@ def delete_tags(call: Call) -> dict[str, Any]:
 
 @action("DescribeTags")
 def describe_tags(call: Call) -> dict[str, Any]:
-    """List the tags of all objects that the caller may know of."""
+    """List the tags of all objects that the caller may know of, the names that configuration files give included."""
     filters = parse_filters(call, ("key", "value", "resource-id", "resource-type"), tagged=True)
-    alive = select(endpoint.c.id).where(endpoint.c.ended_at.is_(None))
-    rows = call.connection.execute(
-        select(tag).where(or_(tag.c.resource_type != _ENDPOINT, tag.c.resource_id.in_(alive)))
-    )
     matching = [
-        row
-        for row in rows
-        if (row.resource_type != _ENDPOINT or is_visible(call, row.resource_id))
-        and filters.match(
+        one
+        for one in _all(call)
+        if filters.match(
             {
-                "key": row.key,
-                "value": row.value,
-                "resource-id": row.resource_id,
-                "resource-type": row.resource_type,
+                "key": one.key,
+                "value": one.value,
+                "resource-id": one.resource_id,
+                "resource-type": one.resource_type,
             },
-            {row.key: row.value},
+            {one.key: one.value},
         )
     ]
     page, token = paginate(call, matching, key=lambda row: (row.resource_id, row.key))
@@ -81,6 +78,27 @@ def describe_tags(call: Call) -> dict[str, Any]:
         for row in page
     ]
     return {"Tags": tags, "NextToken": token}
+
+
+class _Tag(NamedTuple):
+    resource_id: str
+    key: str
+    resource_type: str
+    value: str
+
+
+def _all(call: Call) -> Iterator[_Tag]:
+    """Every tag of what the caller may know of; a name that a file gives is a tag where there is no other `Name`."""
+    alive = select(endpoint.c.id, endpoint.c.name).where(endpoint.c.ended_at.is_(None))
+    endpoints = {row.id: row.name for row in call.connection.execute(alive) if is_visible(call, row.id)}
+    names = {(endpoint_id, _ENDPOINT): name for endpoint_id, name in endpoints.items() if name} | declared_names(call)
+    for row in call.connection.execute(select(tag)):
+        if row.resource_type != _ENDPOINT or row.resource_id in endpoints:
+            if row.key == _NAME:
+                names.pop((row.resource_id, row.resource_type), None)
+            yield _Tag(row.resource_id, row.key, row.resource_type, row.value)
+    for (resource_id, resource_type), name in names.items():
+        yield _Tag(resource_id, _NAME, resource_type, name)
 
 
 def _types(call: Call) -> dict[str, str]:

@@ -22,9 +22,19 @@ from gateway.store.schema import network
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
-__all__ = ["DEFAULT_VPC", "describe_availability_zones", "describe_subnets", "describe_vpcs", "find_subnet"]
+__all__ = [
+    "DEFAULT_VPC",
+    "declared_names",
+    "default_vpc",
+    "describe_availability_zones",
+    "describe_subnets",
+    "describe_vpc_attribute",
+    "describe_vpcs",
+    "find_subnet",
+    "vpc_blocks",
+]
 
 DEFAULT_VPC = "main"
 """The VPC of networks that name none."""
@@ -87,6 +97,14 @@ def describe_vpcs(call: Call) -> dict[str, Any]:
     return {"Vpcs": page, "NextToken": token}
 
 
+@action("DescribeVpcAttribute")
+def describe_vpc_attribute(call: Call) -> dict[str, Any]:
+    """Say whether a VPC has Amazon's DNS, or its metrics: it has neither. Raises `InvalidVpcID.NotFound`."""
+    vpc_id, attribute = call.parameters["VpcId"], call.parameters["Attribute"]
+    _asked(_vpcs(call), [vpc_id], "InvalidVpcID.NotFound", "VPC")
+    return {"VpcId": vpc_id, f"{attribute[0].upper()}{attribute[1:]}": {"Value": False}}
+
+
 @action("DescribeSubnets")
 def describe_subnets(call: Call) -> dict[str, Any]:
     """List subnets. Raises `InvalidSubnetID.NotFound`."""
@@ -117,6 +135,23 @@ def find_subnet(call: Call, subnet_id: str) -> Row[Any]:
     if found is None or not _may_see(call, found):
         raise ActionError("InvalidSubnetID.NotFound", f"There is no subnet {subnet_id!r}.")
     return found
+
+
+def default_vpc(connection: Connection) -> str | None:
+    """The id of the VPC that is meant where none is named, if there is one."""
+    found: str | None = connection.scalar(select(network.c.vpc_id).where(network.c.vpc_name == DEFAULT_VPC).limit(1))
+    return found
+
+
+def vpc_blocks(call: Call) -> dict[str, list[str]]:
+    """The CIDR blocks of each VPC, the widest first."""
+    return {vpc_id: _joined(members) for vpc_id, members in _vpcs(call).items()}
+
+
+def declared_names(call: Call) -> dict[tuple[str, str], str]:
+    """What configuration files call VPCs and subnets, by id and type: their tag `Name`, unless they have another."""
+    rows = _networks(call)
+    return {(row.vpc_id, "vpc"): row.vpc_name for row in rows} | {(row.subnet_id, "subnet"): row.name for row in rows}
 
 
 def _networks(call: Call) -> list[Row[Any]]:

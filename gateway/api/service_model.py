@@ -38,8 +38,11 @@ PORTWAY_VERSION = "2026-11-01"
 _EC2_BESIDES_CLIENT_VPN = frozenset(
     {
         *("CreateTags", "DeleteTags", "DescribeTags"),
-        *("DescribeVpcs", "DescribeSubnets", "DescribeAvailabilityZones"),
+        *("DescribeAccountAttributes", "DescribeRegions", "DescribeAvailabilityZones"),
+        *("DescribeVpcs", "DescribeVpcAttribute", "DescribeSubnets", "DescribeRouteTables"),
+        *("DescribeNetworkAcls", "DescribeNetworkInterfaces"),
         *("CreateSecurityGroup", "DeleteSecurityGroup", "DescribeSecurityGroups", "DescribeSecurityGroupRules"),
+        "GetSecurityGroupsForVpc",
         *("AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"),
         *("RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress", "ModifySecurityGroupRules"),
         *("UpdateSecurityGroupRuleDescriptionsIngress", "UpdateSecurityGroupRuleDescriptionsEgress"),

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.actions.ip_permissions import Permission, named_permissions, permission_shapes, read_permissions
+from gateway.actions.ip_permissions import (
+    Permission,
+    as_permission,
+    named_permissions,
+    permission_shapes,
+    read_permissions,
+)
 from tests.unit.gateway.actions.harness import refused
 
 if TYPE_CHECKING:
@@ -159,6 +165,25 @@ def test_rules_for_the_same_traffic_are_shown_together() -> None:
     assert https["UserIdGroupPairs"] == [{"GroupId": "sg-2", "UserId": "123"}]
     assert everything["IpRanges"] == [{"CidrIp": "192.0.2.0/24"}]
     assert "FromPort" not in everything
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ({"CidrIpv4": "10.0.0.0/8", "Description": "why"}, ("10.0.0.0/8", "", "why")),
+        ({"ReferencedGroupId": "sg-2", "CidrIpv4": ""}, ("", "sg-2", "")),
+    ],
+)
+def test_one_rule_is_a_permission_with_one_other_side(rule: dict[str, str], found: tuple[str, ...]) -> None:
+    https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
+    ((permission, description),) = read(as_permission(https | rule)).items()
+    assert permission == Permission("tcp", 443, 443, *found[:2])
+    assert description == found[2]
+
+
+def test_one_rule_has_not_several_other_sides() -> None:
+    with refused("InvalidParameterCombination", "CidrIpv6"):
+        as_permission({"IpProtocol": "-1", "CidrIpv4": "0.0.0.0/0", "CidrIpv6": "::/0"})
 
 
 ports = st.integers(0, 65535)

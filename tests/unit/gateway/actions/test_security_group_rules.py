@@ -177,6 +177,15 @@ def test_what_is_not_there_cannot_be_revoked_and_then_nothing_is(world: Store) -
     assert len(rules(world)) == 2
 
 
+@pytest.mark.parametrize("way", DIRECTIONS)
+def test_nothing_that_is_not_ipv4_is_there_to_be_revoked(world: Store, way: str) -> None:
+    for other_side in ({"Ipv6Ranges": [{"CidrIpv6": "::/0"}]}, {"PrefixListIds": [{"PrefixListId": "pl-1"}]}):
+        with refused("InvalidPermission.NotFound"):
+            revoke(world, {"IpProtocol": "-1", "FromPort": 0, "ToPort": 0, **other_side}, way=way)
+        with refused("UnsupportedOperation"):
+            authorize(world, {"IpProtocol": "-1", **other_side}, way=way)
+
+
 def test_rules_are_found_by_id_and_by_group(world: Store) -> None:
     (https,) = authorize(world, HTTPS)
     (ping,) = authorize(world, PING, GroupId="sg-2")

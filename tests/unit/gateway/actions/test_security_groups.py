@@ -303,6 +303,18 @@ def test_groups_are_filtered(world: Store, name: str, value: str) -> None:
     assert names(world, **filtering(name, "nothing")) == set()
 
 
+def test_the_groups_of_a_vpc_are_listed_without_their_rules(world: Store) -> None:
+    tags = [{"Key": "team", "Value": "web"}]
+    made = create(world, TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}])
+    create(world, VpcId="vpc-2")
+    listed = {"GroupName": "web", "Description": "for the web", "OwnerId": "123456789012", "Tags": tags}
+    for filters in ({}, filtering("primary-vpc-id", "vpc-1"), filtering("tag:team", "web")):
+        reply = invoke(world, "GetSecurityGroupsForVpc", VpcId="vpc-1", **filters)
+        assert reply["SecurityGroupForVpcs"] == [{"GroupId": made, "PrimaryVpcId": "vpc-1", **listed}]
+    with refused("InvalidVpcID.NotFound", "vpc-9"):
+        invoke(world, "GetSecurityGroupsForVpc", VpcId="vpc-9")
+
+
 def test_an_unknown_filter_is_refused(world: Store) -> None:
     with refused("InvalidParameterValue", "colour"):
         names(world, **filtering("colour", "red"))

@@ -31,9 +31,14 @@ def create(store: Store, *resources: str, **tags: str) -> None:
     assert invoke(store, "CreateTags", Resources=list(resources), Tags=pairs(**tags)) == {}
 
 
-def tags_in(store: Store, **parameters: Any) -> list[tuple[str, str, str, str]]:
+def all_tags_in(store: Store, **parameters: Any) -> list[tuple[str, str, str, str]]:
     listed = invoke(store, "DescribeTags", **parameters)["Tags"]
     return [(one["ResourceId"], one["ResourceType"], one["Key"], one["Value"]) for one in listed]
+
+
+def tags_in(store: Store, **parameters: Any) -> list[tuple[str, str, str, str]]:
+    """Without the names that configuration files give."""
+    return [one for one in all_tags_in(store, **parameters) if one[2] != "Name"]
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +164,22 @@ def test_tags_are_filtered(store: Store, name: str, value: str, found: list[str]
     assert [resource for resource, *_ in tags_in(store, Filters=filters)] == found
 
 
+def test_names_that_files_give_are_tags_unless_somebody_has_given_another(store: Store) -> None:
+    name_of = {"vpc-1": "main", "subnet-1": "subnet-1", "subnet-2": "subnet-2", FILE_ENDPOINT_ID: "office"}
+    assert {(resource, value) for resource, *_, value in all_tags_in(store)} == set(name_of.items())
+    create(store, "subnet-1", FILE_ENDPOINT_ID, Name="other")
+    (tag,) = all_tags_in(store, Filters=[{"Name": "resource-id", "Values": ["subnet-1"]}])
+    assert tag == ("subnet-1", "subnet", "Name", "other")
+    name_of |= {"subnet-1": "other", FILE_ENDPOINT_ID: "other"}
+    assert {(resource, value) for resource, *_, value in all_tags_in(store)} == set(name_of.items())
+
+
+def test_names_of_what_a_caller_may_not_know_of_are_not_shown(store: Store) -> None:
+    add_network(store, "subnet-3", cidr="192.168.30.0/24", vpc_id="vpc-3", file_endpoint_id=FILE_ENDPOINT_ID)
+    shown = {resource for resource, *_ in all_tags_in(store, caller=limited_to(ENDPOINT_ID))}
+    assert shown == {"vpc-1", "subnet-1", "subnet-2"}
+
+
 def test_an_unknown_filter_is_refused(store: Store) -> None:
     with refused("InvalidParameterValue", "resource-type"):
         tags_in(store, Filters=[{"Name": "owner", "Values": ["x"]}])
@@ -166,8 +187,9 @@ def test_an_unknown_filter_is_refused(store: Store) -> None:
 
 def test_tags_come_in_pages(store: Store) -> None:
     create(store, "vpc-1", **dict.fromkeys("abcdefg", ""))
-    first = invoke(store, "DescribeTags", MaxResults=5)
-    rest = invoke(store, "DescribeTags", MaxResults=5, NextToken=first["NextToken"])
+    letters = [{"Name": "key", "Values": ["?"]}]
+    first = invoke(store, "DescribeTags", MaxResults=5, Filters=letters)
+    rest = invoke(store, "DescribeTags", MaxResults=5, Filters=letters, NextToken=first["NextToken"])
     assert [one["Key"] for one in first["Tags"] + rest["Tags"]] == list("abcdefg")
 
 

@@ -215,3 +215,14 @@ def test_networks_of_a_files_endpoint_are_shown_to_those_who_may_know_of_it(worl
         assert any(one["SubnetId"] == "subnet-f" for one in subnets(world, caller=caller)) is sees
         assert any(one["VpcId"] == "vpc-f" for one in vpcs(world, caller=caller)) is sees
         assert any(one["ZoneName"] == "f" for one in zones(world, caller=caller)) is sees
+
+
+@pytest.mark.parametrize("attribute", ["enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics"])
+def test_a_vpc_has_none_of_what_amazon_runs_in_its_own(world: Store, attribute: str) -> None:
+    reply = invoke(world, "DescribeVpcAttribute", VpcId="vpc-2", Attribute=attribute)
+    assert reply == {"VpcId": "vpc-2", attribute.replace("enable", "Enable"): {"Value": False}}
+
+
+def test_a_vpc_that_is_not_there_has_no_attributes(world: Store) -> None:
+    with refused("InvalidVpcID.NotFound", "vpc-9"):
+        invoke(world, "DescribeVpcAttribute", VpcId="vpc-9", Attribute="enableDnsSupport")

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.store.schema import association, authorization_rule, endpoint, route
 from tests.unit.gateway.actions.rows import add_connection, add_network
+from tests.unit.gateway.api.conformance_groups import make_security_groups, speak_of_changed_rules, speak_of_filtering
+from tests.unit.gateway.api.conformance_words import SUBNET, VPC, all_pages, only, tags
 from tests.unit.gateway.certificate_maker import Recipe, make_ca, make_crl
 
 if TYPE_CHECKING:
@@ -25,17 +27,6 @@ ROOT = make_ca("root", begins=BEGIN, ends=END)
 SERVER = Recipe(name="vpn.example.com", issuer=ROOT, begins=BEGIN, ends=END).make()
 CRL = make_crl(ROOT, begins=BEGIN, ends=END).public_bytes(Encoding.PEM).decode()
 
-SUBNET, VPC = "subnet-1", "vpc-1"
-ASK = {"MaxResults": 5}
-
-
-def tags(resource_type: str) -> list[dict[str, Any]]:
-    return [{"ResourceType": resource_type, "Tags": [{"Key": "Name", "Value": "office"}]}]
-
-
-def only(name: str, *values: str) -> list[dict[str, Any]]:
-    return [{"Name": name, "Values": list(values)}]
-
 
 def converse(talk: Conversation) -> None:
     """Say everything."""
@@ -44,10 +35,12 @@ def converse(talk: Conversation) -> None:
     certificates = speak_of_certificates(talk)
     groups = make_security_groups(talk)
     speak_of_filtering(talk, groups)
+    speak_of_changed_rules(talk, groups)
     endpoint_id = make_endpoint(talk, certificates, groups)
     change_endpoint(talk, endpoint_id, certificates, groups)
     speak_of_what_is_elsewhere(talk, endpoint_id, certificates)
     speak_of_places(talk)
+    speak_of_what_is_not_there(talk)
     speak_of_networks(talk, endpoint_id, groups)
     speak_of_routes(talk, endpoint_id)
     speak_of_rules(talk, endpoint_id)
@@ -60,14 +53,6 @@ def converse(talk: Conversation) -> None:
     end_everything(talk, endpoint_id, groups)
 
 
-def all_pages(talk: Conversation, operation: str, **parameters: Any) -> list[dict[str, Any]]:
-    """Read a list with a token that leads nowhere as well, so that both are said."""
-    talk.refused("InvalidNextToken", operation, **parameters, **ASK, NextToken="nonsense")
-    reply = talk.say(operation, **parameters, **ASK)
-    (items,) = (value for value in reply.values() if isinstance(value, list))
-    return list(items)
-
-
 def speak_of_certificates(talk: Conversation) -> dict[str, str]:
     root = talk.say("ImportCertificate", Certificate=ROOT.pem.decode())["CertificateArn"]
     parts = {"PrivateKey": SERVER.key_pem.decode(), "CertificateChain": ROOT.pem.decode()}
@@ -78,60 +63,6 @@ def speak_of_certificates(talk: Conversation) -> dict[str, str]:
     spare = talk.say("ImportCertificate", Certificate=make_ca("spare", begins=BEGIN, ends=END).pem.decode())
     talk.say("DeleteCertificate", CertificateArn=spare["CertificateArn"])
     return {"root": root, "server": server}
-
-
-def make_security_groups(talk: Conversation) -> list[str]:
-    made = [
-        talk.say(
-            "CreateSecurityGroup", GroupName=name, Description=name, VpcId=VPC, TagSpecifications=tags("security-group")
-        )["GroupId"]
-        for name in ("web", "other")
-    ]
-    assert {one["GroupId"] for one in all_pages(talk, "DescribeSecurityGroups", Filters=only("vpc-id", VPC))} >= set(
-        made
-    )
-    talk.say("DescribeSecurityGroups", GroupIds=made)
-    talk.say("DescribeSecurityGroups", GroupNames=["web"])
-    return made
-
-
-def speak_of_filtering(talk: Conversation, groups: list[str]) -> None:
-    web, other = groups
-    ranges = {"IpRanges": [{"CidrIp": "10.0.0.0/8", "Description": "inside"}]}
-    pairs = {"UserIdGroupPairs": [{"GroupId": other, "UserId": "123456789012", "VpcId": VPC, "Description": "them"}]}
-    https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
-    for direction in ("Ingress", "Egress"):
-        permissions = [{**https, **ranges}, {**https, **pairs}]
-        rule_tags = tags("security-group-rule")
-        talk.say(
-            f"AuthorizeSecurityGroup{direction}", GroupId=web, IpPermissions=permissions, TagSpecifications=rule_tags
-        )
-        talk.say(f"RevokeSecurityGroup{direction}", GroupId=web, IpPermissions=permissions)
-        made = talk.say(f"AuthorizeSecurityGroup{direction}", GroupId=web, IpPermissions=permissions[:1])
-        (rule,) = made["SecurityGroupRules"]
-        talk.say("DescribeSecurityGroupRules", SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
-        rule_ids = [rule["SecurityGroupRuleId"]]
-        talk.say(f"RevokeSecurityGroup{direction}", GroupId=web, SecurityGroupRuleIds=rule_ids)
-        plain = {"GroupId": web, **https, "CidrIp": "10.0.0.0/8"}
-        by_name = {"SourceSecurityGroupName": "other", "SourceSecurityGroupOwnerId": "123456789012"}
-        pair = {"GroupName": "other", "PeeringStatus": "active", "VpcPeeringConnectionId": ""}
-        for said in (
-            plain,
-            {"GroupId": web, **by_name},
-            {"GroupId": web, "IpPermissions": [{**https, "UserIdGroupPairs": [pair]}]},
-        ):
-            talk.say(f"AuthorizeSecurityGroup{direction}", **said)
-            talk.say(f"RevokeSecurityGroup{direction}", **said)
-        for elsewhere in (
-            {"Ipv6Ranges": [{"CidrIpv6": "2001:db8::/32", "Description": "them"}]},
-            {"PrefixListIds": [{"PrefixListId": "pl-1", "Description": "them"}]},
-        ):
-            for verb in ("Authorize", "Revoke"):
-                named = f"{verb}SecurityGroup{direction}"
-                talk.refused("UnsupportedOperation", named, GroupId=web, IpPermissions=[{**https, **elsewhere}])
-    talk.say("AuthorizeSecurityGroupIngress", GroupName="web", **https, CidrIp="10.0.0.0/8")
-    talk.say("RevokeSecurityGroupIngress", GroupName="web", **https, CidrIp="10.0.0.0/8")
-    all_pages(talk, "DescribeSecurityGroupRules", Filters=only("group-id", web))
 
 
 def change_endpoint(talk: Conversation, endpoint_id: str, certificates: dict[str, str], groups: list[str]) -> None:
@@ -259,6 +190,22 @@ def speak_of_places(talk: Conversation) -> None:
     talk.say("DescribeVpcs", VpcIds=[VPC])
     all_pages(talk, "DescribeSubnets", Filters=only("vpc-id", VPC))
     talk.say("DescribeSubnets", SubnetIds=[SUBNET])
+    for attribute in ("enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics"):
+        talk.say("DescribeVpcAttribute", VpcId=VPC, Attribute=attribute)
+    (table,) = all_pages(talk, "DescribeRouteTables", Filters=only("association.main", "true"))
+    talk.say("DescribeRouteTables", RouteTableIds=[table["RouteTableId"]])
+    all_pages(talk, "GetSecurityGroupsForVpc", VpcId=VPC, Filters=only("primary-vpc-id", VPC))
+    talk.say("DescribeAccountAttributes", AttributeNames=["default-vpc"])
+    (region,) = talk.say("DescribeRegions", AllRegions=True, Filters=only("opt-in-status", "opt*"))["Regions"]
+    talk.say("DescribeRegions", RegionNames=[region["RegionName"]])
+
+
+def speak_of_what_is_not_there(talk: Conversation) -> None:
+    in_vpc = only("vpc-id", VPC)
+    assert all_pages(talk, "DescribeNetworkInterfaces", Filters=in_vpc, IncludeManagedResources=True) == []
+    talk.refused("InvalidNetworkInterfaceID.NotFound", "DescribeNetworkInterfaces", NetworkInterfaceIds=["eni-1"])
+    assert all_pages(talk, "DescribeNetworkAcls", Filters=in_vpc) == []
+    talk.refused("InvalidNetworkAclID.NotFound", "DescribeNetworkAcls", NetworkAclIds=["acl-1"])
 
 
 def speak_of_networks(talk: Conversation, endpoint_id: str, groups: list[str]) -> None:
