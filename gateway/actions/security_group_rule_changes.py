@@ -7,7 +7,7 @@ so rules can also change places. Gateways apply it to connections that are open 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, update
@@ -47,7 +47,13 @@ def modify_rules(call: Call) -> dict[str, Any]:
         _check_distinct(group.id, rules, changes)
     call.resource_id = group.id
     (call.before,) = group_shapes(call, [group])
-    _replace(call, [by_id[rule_id]._asdict() | changed for rule_id, changed in changes.items()])
+    _replace(
+        call,
+        [
+            by_id[rule_id]._asdict() | asdict(permission) | {"description": description}
+            for rule_id, (permission, description) in changes.items()
+        ],
+    )
     (call.after,) = group_shapes(call, [group])
     return {"Return": True}
 
@@ -67,40 +73,34 @@ def describe_ingress(call: Call) -> dict[str, Any]:
     return _describe(call, is_egress=False)
 
 
-def _read_changes(call: Call, group: Row[Any], by_id: Mapping[str, Row[Any]]) -> dict[str, dict[str, Any]]:
-    """The columns that rules are to have, by their ids."""
-    changes: dict[str, dict[str, Any]] = {}
+def _read_changes(call: Call, group: Row[Any], by_id: Mapping[str, Row[Any]]) -> dict[str, tuple[Permission, str]]:
+    """What rules are to allow, and how they are described, by their ids."""
+    changes: dict[str, tuple[Permission, str]] = {}
     for one in call.parameters["SecurityGroupRules"]:
         rule_id = rule_by_id(by_id, group.id, one["SecurityGroupRuleId"]).id
         if rule_id in changes:
             raise ActionError("InvalidParameterValue", f"The rule {rule_id} is there twice. Name it once.")
         wanted = as_permission(one.get("SecurityGroupRule") or {})
-        ((permission, description),) = read_permissions([wanted], group_finder(call, group)).items()
-        changes[rule_id] = asdict(permission) | {"description": description}
+        (changes[rule_id],) = read_permissions([wanted], group_finder(call, group)).items()
     if not changes:
         raise ActionError("MissingParameter", "SecurityGroupRules is empty. Name at least one rule.")
     return changes
 
 
 def _check_distinct(
-    group_id: str, rules: Mapping[Permission, Row[Any]], changes: Mapping[str, Mapping[str, Any]]
+    group_id: str, rules: Mapping[Permission, Row[Any]], changes: Mapping[str, tuple[Permission, str]]
 ) -> None:
     """Whether the rules of one direction will differ from each other."""
-    kept = [permission for permission, row in rules.items() if row.id not in changes]
-    changed = [_permission(changes[row.id]) for row in rules.values() if row.id in changes]
-    for permission, count in Counter(kept + changed).items():
+    counted = Counter(changes[row.id][0] if row.id in changes else permission for permission, row in rules.items())
+    for permission, count in counted.items():
         if count > 1:
             raise ActionError("InvalidPermission.Duplicate", f"{group_id} would have this rule twice: {permission}.")
 
 
-def _permission(columns: Mapping[str, Any]) -> Permission:
-    return Permission(**{one.name: columns[one.name] for one in fields(Permission)})
-
-
 def _replace(call: Call, columns: list[dict[str, Any]]) -> None:
     """Put rules in the place of those with their ids: one after the other, they might pass through equal ones."""
-    ids = [rule["id"] for rule in columns]
-    call.connection.execute(delete(security_group_rule).where(security_group_rule.c.id.in_(ids)))
+    by_id = delete(security_group_rule).where(security_group_rule.c.id == bindparam("rule_id"))
+    call.connection.execute(by_id, [{"rule_id": rule["id"]} for rule in columns])
     call.connection.execute(insert(security_group_rule), columns)
 
 
