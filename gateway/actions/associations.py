@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, insert, or_, select, update
 
 from gateway.actions.call import ActionError, Call, action
+from gateway.actions.ending import end_association
+from gateway.actions.endpoint_vpc import put_groups
 from gateway.actions.listing import matching_shapes, paginate
 from gateway.actions.objects import find_endpoint, new_id, status_shape
 from gateway.actions.security_groups import default_group
@@ -36,7 +38,8 @@ _FILTERS: Final = {"association-id": "AssociationId", "target-network-id": "Targ
 def associate(call: Call) -> dict[str, Any]:
     """Associate a subnet, with a route to it; the first one decides about the endpoint's VPC.
 
-    A subnet that is being disassociated is associated again, under its old id, without the routes that it had.
+    A subnet that is being disassociated is associated again, under its old id, without the routes that it had; another
+    one of its zone gives way.
     Raises `InvalidClientVpnSubnetId.NotFound` for another VPC's, `.DuplicateAz`, `.OverlappingCidr`, and
     `InvalidClientVpnDuplicateAssociationException`.
     """
@@ -50,6 +53,7 @@ def associate(call: Call) -> dict[str, Any]:
         (call.before,) = _shapes(call, [ending])
         association_id = ending.id
         _set_status(call, association_id, "associating")
+        put_groups(call, [association_id], _groups_to_begin_with(call, owner, subnet))
     _put_automatic_route(call, association_id, owner, subnet)
     row = _find(call, owner.id, association_id)
     (call.after,) = _shapes(call, [row])
@@ -134,7 +138,7 @@ def _check_fits(owner: Row[Any], subnet: Row[Any]) -> None:
 
 
 def _in_zone(call: Call, owner: Row[Any], subnet: Row[Any]) -> Row[Any] | None:
-    """The association of this subnet that is about to end; none of the zone may go on."""
+    """The association of this subnet that is about to end. No other one of the zone may go on; an ending one ends."""
     rivals = [row for row in _alive(call, owner.id) if subnet.zone == row.zone or subnet.subnet_id == row.subnet_id]
     same = next((row for row in rivals if row.subnet_id == subnet.subnet_id), None)
     if same is not None and same.status_code != "disassociating":
@@ -142,12 +146,14 @@ def _in_zone(call: Call, owner: Row[Any], subnet: Row[Any]) -> Row[Any] | None:
             "InvalidClientVpnDuplicateAssociationException",
             f"The subnet {subnet.subnet_id} is associated with {owner.id} already, as {same.id}.",
         )
-    if same is None and rivals:
-        raise ActionError(
-            "InvalidClientVpnSubnetId.DuplicateAz",
-            f"{rivals[0].subnet_id} is associated with {owner.id} in the availability zone {subnet.zone}, "
-            f"as {rivals[0].id} ({rivals[0].status_code}). A zone can have one subnet.",
-        )
+    for rival in rivals if same is None else ():
+        if rival.status_code != "disassociating":
+            raise ActionError(
+                "InvalidClientVpnSubnetId.DuplicateAz",
+                f"{rival.subnet_id} is associated with {owner.id} in the availability zone {subnet.zone}, "
+                f"as {rival.id} ({rival.status_code}). A zone can have one subnet.",
+            )
+        end_association(call, rival.id)
     return same
 
 
@@ -164,7 +170,7 @@ def _add(call: Call, owner: Row[Any], subnet: Row[Any]) -> str:
             created_at=call.now,
         )
     )
-    _put_groups(call, association_id, _groups_to_begin_with(call, owner, subnet))
+    put_groups(call, [association_id], _groups_to_begin_with(call, owner, subnet))
     if owner.vpc_id is None:
         call.connection.execute(update(endpoint).where(endpoint.c.id == owner.id).values(vpc_id=subnet.vpc_id))
     return association_id
@@ -172,16 +178,6 @@ def _add(call: Call, owner: Row[Any], subnet: Row[Any]) -> str:
 
 def _groups_to_begin_with(call: Call, owner: Row[Any], subnet: Row[Any]) -> Sequence[str]:
     return owner.default_security_group_ids or [default_group(call.connection, subnet.vpc_id, call.now)]
-
-
-def _put_groups(call: Call, association_id: str, group_ids: Sequence[str]) -> None:
-    call.connection.execute(
-        insert(association_security_group),
-        [
-            {"association_id": association_id, "group_id": group_id, "position": position}
-            for position, group_id in enumerate(group_ids)
-        ],
-    )
 
 
 def _put_automatic_route(call: Call, association_id: str, owner: Row[Any], subnet: Row[Any]) -> None:

@@ -56,14 +56,22 @@ _SHARED: Final = _COLUMNS["client_cidr_block"] | _COLUMNS["vpn_port"]
 """What two endpoints cannot both have depends on these."""
 
 
-def check_possible(call: Call, endpoint_id: str, values: Mapping[str, Any], changed: Collection[str]) -> None:
+def check_possible(
+    call: Call,
+    endpoint_id: str,
+    values: Mapping[str, Any],
+    changed: Collection[str],
+    *,
+    moving: Collection[str] = (),
+) -> None:
     """Raise `InvalidParameterValue` where an endpoint with these values cannot be.
 
     Only what was `changed` is held against it: an endpoint that is there may be changed although something else of it
-    has become impossible since.
+    has become impossible since. Endpoints that are being deleted are in nobody's way, and neither are those that are
+    `moving`: their own values are to change in the same transaction, and be checked against these.
     """
     spec = _spec(endpoint_id, values, call)
-    others = _others(call, endpoint_id) if _SHARED.intersection(changed) else ()
+    others = _others(call, {endpoint_id, *moving}) if _SHARED.intersection(changed) else ()
     sentences = [*_sentences(validate_endpoint(spec, others), changed)]
     if "client_cidr_block" in changed:
         sentences += _among_networks(call, spec.client_cidr_block)
@@ -80,9 +88,11 @@ def _sentences(problems: Iterable[Problem], changed: Collection[str]) -> Iterato
             yield f"{_MEMBERS.get(key, path)}: {problem.text}"
 
 
-def _others(call: Call, endpoint_id: str) -> Sequence[EndpointSpec]:
+def _others(call: Call, besides: Collection[str]) -> Sequence[EndpointSpec]:
     rows = call.connection.execute(
-        select(endpoint).where(endpoint.c.id != endpoint_id, endpoint.c.ended_at.is_(None)).order_by(endpoint.c.id)
+        select(endpoint)
+        .where(endpoint.c.id.not_in(besides), endpoint.c.ended_at.is_(None), endpoint.c.status_code != "deleting")
+        .order_by(endpoint.c.id)
     )
     return [_spec(_label(call, row), row._asdict(), call) for row in rows]
 
@@ -109,7 +119,7 @@ def _among_networks(call: Call, client_range: IPv4Network) -> Iterator[str]:
             )
     destinations = call.connection.scalars(
         select(route.c.destination_cidr)
-        .where(route.c.subnet_id != LOCAL, route.c.origin == "add-route")
+        .where(route.c.subnet_id != LOCAL, route.c.origin == "add-route", route.c.status_code != "deleting")
         .distinct()
         .order_by(route.c.destination_cidr)
     )

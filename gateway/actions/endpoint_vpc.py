@@ -37,8 +37,7 @@ def read_vpc(call: Call, row: Row[Any] | None = None) -> dict[str, Any]:
 
 
 def _check_may_move(call: Call, row: Row[Any]) -> None:
-    alive = select(association.c.id).where(association.c.endpoint_id == row.id, association.c.ended_at.is_(None))
-    if call.connection.execute(alive.limit(1)).first() is not None:
+    if _associations(call, row.id):
         raise ActionError(
             "InvalidParameterValue",
             f"VpcId: the endpoint {row.id} has target networks in {row.vpc_id}. Disassociate them first.",
@@ -68,10 +67,18 @@ def check_groups(call: Call, vpc_id: str, group_ids: Sequence[str]) -> None:
 
 def regroup_associations(call: Call, endpoint_id: str, group_ids: Sequence[str]) -> None:
     """As with AWS, the groups of an endpoint are those of all its target networks."""
-    alive = call.connection.scalars(
-        select(association.c.id).where(association.c.endpoint_id == endpoint_id, association.c.ended_at.is_(None))
+    put_groups(call, _associations(call, endpoint_id), group_ids)
+
+
+def _associations(call: Call, endpoint_id: str) -> Sequence[str]:
+    """Those that are there to stay."""
+    return call.connection.scalars(
+        select(association.c.id).where(
+            association.c.endpoint_id == endpoint_id,
+            association.c.ended_at.is_(None),
+            association.c.status_code != "disassociating",
+        )
     ).all()
-    put_groups(call, alive, group_ids)
 
 
 def put_groups(call: Call, association_ids: Sequence[str], group_ids: Sequence[str]) -> None:

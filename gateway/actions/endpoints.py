@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select, update
 
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.control_channel_keys import make_control_channel_keys
+from gateway.actions.ending import end_endpoint_with_range
 from gateway.actions.endpoint_conflicts import check_possible
 from gateway.actions.endpoint_shapes import endpoint_name, endpoint_shapes, with_name
 from gateway.actions.endpoint_values import read_changes, read_new
@@ -22,7 +23,7 @@ from gateway.actions.tagging import forget_tags, put_tags, specified_tags, tags_
 from gateway.store.schema import association, endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Row
 
@@ -50,12 +51,16 @@ def create_endpoint(call: Call) -> dict[str, Any]:
     return add_endpoint(call, {**read_new(call), **read_vpc(call), "settings": {}})
 
 
-def add_endpoint(call: Call, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make an endpoint with these columns, and the tags that the call has. Raises what `create_endpoint` raises."""
+def add_endpoint(call: Call, values: Mapping[str, Any], *, moving: Collection[str] = ()) -> dict[str, Any]:
+    """Make an endpoint with these columns, and the tags that the call has. Raises what `create_endpoint` raises.
+
+    `moving` are those that the same transaction is to change: see `check_possible`.
+    """
     _check_quota(call)
     endpoint_id = new_id("cvpn-endpoint")
     tags = specified_tags(call, RESOURCE_TYPE)
-    check_possible(call, endpoint_id, values, values.keys())
+    check_possible(call, endpoint_id, values, values.keys(), moving=moving)
+    end_endpoint_with_range(call, values["client_cidr_block"])
     call.connection.execute(
         insert(endpoint).values(
             id=endpoint_id,
@@ -80,11 +85,18 @@ def modify_endpoint(call: Call) -> dict[str, Any]:
     return change_endpoint(call, row, {**read_changes(call), **read_vpc(call, row)})
 
 
-def change_endpoint(call: Call, row: Row[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an endpoint other columns. Raises `InvalidParameterValue` where it cannot be with them."""
+def change_endpoint(
+    call: Call, row: Row[Any], named: Mapping[str, Any], *, moving: Collection[str] = ()
+) -> dict[str, Any]:
+    """Give an endpoint other columns. Raises `InvalidParameterValue` where it cannot be with them.
+
+    `moving` are those that the same transaction is to change: see `check_possible`.
+    """
     (call.before,) = endpoint_shapes(call, [row])
     changed = {column: value for column, value in named.items() if getattr(row, column) != value}
-    check_possible(call, row.id, {**row._asdict(), **changed}, changed)
+    check_possible(call, row.id, {**row._asdict(), **changed}, changed, moving=moving)
+    if "client_cidr_block" in changed:
+        end_endpoint_with_range(call, changed["client_cidr_block"])
     regroups = "default_security_group_ids" in named
     call.affects_gateways = bool(changed) or regroups
     if changed:
@@ -142,7 +154,9 @@ def _asked(call: Call) -> Sequence[Row[Any]]:
 def _check_quota(call: Call) -> None:
     limit = call.settings.quotas.endpoints
     count = call.connection.execute(
-        select(func.count()).select_from(endpoint).where(endpoint.c.ended_at.is_(None), endpoint.c.origin == "api")
+        select(func.count()).where(
+            endpoint.c.ended_at.is_(None), endpoint.c.origin == "api", endpoint.c.status_code != "deleting"
+        )
     ).scalar_one()
     if limit and count >= limit:
         raise ActionError(

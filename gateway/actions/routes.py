@@ -14,9 +14,9 @@ from sqlalchemy import func, insert, select, update
 
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.listing import matching_shapes, paginate
-from gateway.actions.objects import canonical_cidr, description_of, find_endpoint, status_shape
-from gateway.store.schema import association, network, route
-from policy import LOCAL, MAX_ROUTES, destination_obstacles
+from gateway.actions.objects import canonical_cidr, description_of, find_endpoint, is_visible, status_shape
+from gateway.store.schema import association, endpoint, network, route
+from policy import LOCAL, MAX_ROUTES, destination_obstacles, is_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +134,8 @@ def _active_association(call: Call, owner: Row[Any], subnet_id: str) -> str:
 def _check_destination(call: Call, owner: Row[Any], destination: IPv4Network, target: str) -> None:
     for obstacle in destination_obstacles(destination, target, IPv4Network(owner.client_cidr_block)):
         raise ActionError("InvalidParameterValue", obstacle)
+    if target != LOCAL:
+        _check_leads_to_no_client(call, destination)
     subnet = call.connection.execute(select(network).where(network.c.subnet_id == target)).one_or_none()
     if subnet is not None and subnet.next_hop is None and not destination.subnet_of(IPv4Network(subnet.cidr)):
         raise ActionError(
@@ -141,6 +143,19 @@ def _check_destination(call: Call, owner: Row[Any], destination: IPv4Network, ta
             f"{destination} is beyond {subnet.cidr} of the subnet {target}, behind which no next hop is known. "
             f'Give the network "{subnet.name}" its next_hop in the configuration file.',
         )
+
+
+def _check_leads_to_no_client(call: Call, destination: IPv4Network) -> None:
+    """A route into the range of another endpoint would lead away from its clients."""
+    alive = select(endpoint).where(endpoint.c.ended_at.is_(None), endpoint.c.status_code != "deleting")
+    for other in call.connection.execute(alive.order_by(endpoint.c.id)):
+        if is_overlap(destination, IPv4Network(other.client_cidr_block)):
+            name = f"of {other.name or other.id} " if is_visible(call, other.id) else ""
+            raise ActionError(
+                "InvalidParameterValue",
+                f"{destination} overlaps the client range {other.client_cidr_block} {name}on this gateway. "
+                "Choose a narrower destination, or move the client range.",
+            )
 
 
 def _make_room(call: Call, owner: Row[Any], destination: str, target: str) -> None:

@@ -364,7 +364,7 @@ def remove_group(call: Call, group_id: str) -> None:
 
 
 def _endpoints_with(connection: Connection, group_id: str, *, ending: bool = True) -> list[str]:
-    """The endpoints that a group filters, or will filter with their next association; ending ones only with `ending`."""
+    """The endpoints that a group filters, or will with their next association; what is ending only with `ending`."""
     carried = (
         select(association.c.endpoint_id)
         .join(association_security_group, association_security_group.c.association_id == association.c.id)

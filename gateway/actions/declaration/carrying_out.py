@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.declaration.changes import Work
 from gateway.actions.declaration.effects import access_changes, affected_sessions, read_reach
-from gateway.actions.declaration.endpoints import prune_endpoints, put_endpoint
+from gateway.actions.declaration.endpoints import prune_endpoints, put_endpoints
 from gateway.actions.declaration.groups import prune_groups, put_groups
+from gateway.actions.declaration.identities import identify
 from gateway.actions.declaration.state import read_state
+from gateway.actions.security_groups import check_group_quota
 from gateway.config.declaration import parse_declaration
 from gateway.config.problems import ConfigError
 
@@ -61,16 +63,18 @@ def export_configuration(call: Call) -> dict[str, Any]:
 def _carry_out(call: Call, declaration: Declaration, state: State, *, prunes: bool) -> dict[str, Any]:
     work = Work(call)
     before = read_reach(call, state)
+    held = identify(call, state, declaration.endpoint)
     if prunes:
-        prune_endpoints(work, state, {endpoint.name for endpoint in declaration.endpoint})
+        prune_endpoints(work, state, held)
     ids = put_groups(work, state, declaration.security_group)
-    for index, endpoint in enumerate(declaration.endpoint):
-        put_endpoint(work, state, ids, endpoint, f"endpoint[{index}]")
+    put_endpoints(work, state, ids, declaration.endpoint, held)
     if prunes:
         prune_groups(work, state, declaration.security_group)
+    if work.changes:
+        check_group_quota(call)
     after = read_reach(call, _state(call))
     return {
-        "Changes": [_change_shape(change) for change in work.changes],
+        "Changes": [_change_shape(change) for change in work.by_owner()],
         "Access": [_access_shape(change) for change in access_changes(before, after)],
         "Sessions": [_session_shape(session) for session in affected_sessions(call, before, after)],
         "Notes": work.notes,

@@ -44,6 +44,8 @@ class Kind(enum.Enum):
     CREATE = "create"
     MODIFY = "modify"
     DELETE = "delete"
+    REPLACE = "replace"
+    """It takes the place of another one, which goes in the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class Change:
     """Where the file asks for it; empty for what it does not name."""
     details: tuple[Detail, ...] = ()
 
+    @property
+    def owner(self) -> str:
+        """The endpoint or group that it is about, or about a part of."""
+        return self.what.partition('": ')[0].removesuffix('"')
+
     def __str__(self) -> str:
         line = f"{self.kind.value} {self.what}"
         return f"{self.key_path} ({line})" if self.key_path else line
@@ -77,6 +84,7 @@ class Work:
 
     call: Call
     changes: list[Change] = field(default_factory=list)
+    """In the order in which they are made."""
     notes: list[str] = field(default_factory=list)
     """What is not done, and why."""
     _ticks: int = 0
@@ -89,6 +97,13 @@ class Work:
             yield
         except ActionError as error:
             raise ActionError(error.code, _placed(change, error.message), error.status) from error
+
+    def by_owner(self) -> list[Change]:
+        """The changes as people read them: those of one endpoint or group together."""
+        groups: dict[str, list[Change]] = {}
+        for change in self.changes:
+            groups.setdefault(change.owner, []).append(change)
+        return [change for group in groups.values() for change in group]
 
     def run(self, action: Callable[[Call], dict[str, Any]], **parameters: Any) -> dict[str, Any]:
         """Carry out an action as a caller would."""

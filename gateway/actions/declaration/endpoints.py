@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import update
 
 from gateway.actions.call import ActionError
 from gateway.actions.crl import import_crl
 from gateway.actions.declaration.certificates import certificate_label, crl_label, find_certificate, normal_crl
 from gateway.actions.declaration.changes import Change, Detail, Kind, refuse
-from gateway.actions.declaration.parts import add_parts, remove_parts
-from gateway.actions.declaration.state import NAME, is_endpoint_id
+from gateway.actions.declaration.parts import add_parts, remove_networks, remove_parts
+from gateway.actions.declaration.state import NAME
 from gateway.actions.declaration.tags import put_tags, tag_details
 from gateway.actions.declaration.task import Task
 from gateway.actions.endpoint_values import CERTIFICATE_AUTHENTICATION, read_given, read_new
@@ -27,14 +27,14 @@ from gateway.config.declaration import settings_of
 from gateway.store.schema import endpoint as endpoint_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.actions.declaration.changes import Work
     from gateway.actions.declaration.groups import GroupIds
     from gateway.actions.declaration.state import Held, State
     from gateway.config.declaration import Authentication, Endpoint
 
-__all__ = ["prune_endpoints", "put_endpoint"]
+__all__ = ["prune_endpoints", "put_endpoints"]
 
 _PARTS = frozenset({"name", "tags", "target_network", "route", "authorization_rule", "server_key"})
 """What is compared by itself."""
@@ -42,39 +42,33 @@ _ROOTS = "authentication.client_root_certificate_chain"
 _CRL = "authentication.certificate_revocation_list"
 
 
-def prune_endpoints(work: Work, state: State, named: set[str]) -> None:
-    """Delete the endpoints that the file does not name, with their target networks."""
+def prune_endpoints(work: Work, state: State, kept: Sequence[Held | None]) -> None:
+    """Delete the endpoints that are not among those of the file, with their target networks."""
+    ids = {held.row.id for held in kept if held is not None}
     for name, held in sorted(state.endpoints.items()):
-        if name not in named:
+        if held.row.id not in ids:
             with work.change(Change(Kind.DELETE, f'endpoint "{name}"')):
-                remove_parts(work, held, None, "")
+                remove_networks(work, held)
                 call = work.with_parameters()
                 begin_deletion(call, find_endpoint(call, held.row.id, for_deletion=True))
 
 
-def put_endpoint(work: Work, state: State, ids: GroupIds, wanted: Endpoint, key_path: str) -> None:
-    """Make one endpoint what the file says."""
-    held = state.endpoints.get(wanted.name)
-    if held is None:
-        _check_is_new(work, wanted, key_path)
-    if NAME in wanted.tags and not is_endpoint_id(wanted.name):
-        raise refuse(f"{key_path}.tags.{NAME}", "The endpoint's name is this tag. Take one of them out.")
-    task = Task(work, state, ids, _with_arns(work, wanted, held, key_path), held, key_path)
-    if held is not None:
-        remove_parts(work, held, task.wanted, key_path)
-    add_parts(task, _put_settings(task))
+def put_endpoints(
+    work: Work, state: State, ids: GroupIds, wanted: Sequence[Endpoint], held: Sequence[Held | None]
+) -> None:
+    """Make endpoints what the file says: `held` is what there is of each.
 
-
-def _check_is_new(work: Work, wanted: Endpoint, key_path: str) -> None:
-    if is_endpoint_id(wanted.name):
-        sentence = f"There is no endpoint {wanted.name}. Ids are made by Portway: give a new one a name."
-        raise refuse(f"{key_path}.name", sentence, "InvalidClientVpnEndpointId.NotFound")
-    table = endpoint_table.c
-    query = select(endpoint_table).where(table.name == wanted.name, table.ended_at.is_(None), table.origin == "file")
-    declared = work.call.connection.execute(query).first()
-    if declared is not None:
-        sentence = f"The endpoint is declared in {declared.declared_in}. Change it there, and run `portway reload`."
-        raise refuse(f"{key_path}.name", sentence, "UnsupportedOperation")
+    What is to go goes first, of all of them; then come their own settings, and then what is to come. So each is judged
+    beside the others as they will be, and they can take ranges, ports and routes from each other.
+    """
+    tasks = [
+        Task(work, state, ids, _with_arns(work, endpoint, former, f"endpoint[{index}]"), former, f"endpoint[{index}]")
+        for index, (endpoint, former) in enumerate(zip(wanted, held, strict=True))
+    ]
+    for task in tasks:
+        remove_parts(task)
+    for task, endpoint_id in zip(tasks, _put_all_settings(work, tasks), strict=True):
+        add_parts(task, endpoint_id)
 
 
 def _with_arns(work: Work, wanted: Endpoint, held: Held | None, key_path: str) -> Endpoint:
@@ -109,34 +103,57 @@ def _with_root(work: Work, wanted: Authentication, former: Authentication | None
     return wanted.model_copy(update={"client_root_certificate_chain": roots, "certificate_revocation_list": crl})
 
 
-def _put_settings(task: Task) -> str:
-    """The endpoint without what it owns in other tables; returns its id."""
-    details = tuple(_details(task))
+def _put_all_settings(work: Work, tasks: Sequence[Task]) -> list[str]:
+    """The endpoints without what they own in other tables; returns their ids."""
+    all_details = [tuple(_details(task)) for task in tasks]
+    changing = [task.held.row.id for task, details in zip(tasks, all_details, strict=True) if task.held and details]
+    _vacate_ranges(work, tasks)
+    moving = set(changing)
+    return [_put_settings(task, details, moving) for task, details in zip(tasks, all_details, strict=True)]
+
+
+def _vacate_ranges(work: Work, tasks: Sequence[Task]) -> None:
+    """Take client ranges from endpoints that get others: two may get each other's, and no range is there twice."""
+    moved = [
+        task.held.row.id
+        for task in tasks
+        if task.held is not None and task.held.declared.client_cidr_block != task.wanted.client_cidr_block
+    ]
+    table = endpoint_table
+    work.call.connection.execute(update(table).where(table.c.id.in_(moved)).values(client_cidr_block=table.c.id))
+
+
+def _put_settings(task: Task, details: tuple[Detail, ...], moving: set[str]) -> str:
+    """One endpoint's own settings; those that are `moving` are judged when it is their turn."""
     if task.held is not None and not details:
         return str(task.held.row.id)
     kind = Kind.MODIFY if task.held else Kind.CREATE
     with task.work.change(Change(kind, f'endpoint "{task.wanted.name}"', task.key_path, details)):
         columns = _own_columns(task)
-        endpoint_id = _create(task, columns) if task.held is None else _modify(task, task.held, columns)
+        if task.held is None:
+            endpoint_id = _create(task, columns, moving)
+        else:
+            moving.discard(task.held.row.id)
+            endpoint_id = _modify(task, task.held, columns, moving)
         _put_crl(task, endpoint_id)
     return endpoint_id
 
 
-def _create(task: Task, columns: Mapping[str, Any]) -> str:
+def _create(task: Task, columns: Mapping[str, Any], moving: set[str]) -> str:
     wanted = task.wanted
     parameters = {member: value(wanted) for value, member in _MEMBERS.values()}
     tags = [{"Key": key, "Value": value} for key, value in sorted({NAME: wanted.name, **wanted.tags}.items())]
     specification = [{"ResourceType": RESOURCE_TYPE, "Tags": tags}]
     call = task.work.with_parameters(**parameters, TagSpecifications=specification)
-    return str(add_endpoint(call, {**read_new(call), **columns})["ClientVpnEndpointId"])
+    return str(add_endpoint(call, {**read_new(call), **columns}, moving=moving)["ClientVpnEndpointId"])
 
 
-def _modify(task: Task, held: Held, columns: Mapping[str, Any]) -> str:
+def _modify(task: Task, held: Held, columns: Mapping[str, Any], moving: set[str]) -> str:
     wanted, known = task.wanted, held.declared
     parameters = {member: value(wanted) for value, member in _MEMBERS.values() if value(wanted) != value(known)}
     call = task.work.with_parameters(**parameters)
     row = find_endpoint(call, held.row.id, for_change=True)
-    change_endpoint(call, row, {**read_given(call), **columns})
+    change_endpoint(call, row, {**read_given(call), **columns}, moving=moving)
     put_tags(task.work, row.id, known.tags, wanted.tags)
     return str(row.id)
 
@@ -150,9 +167,8 @@ def _own_columns(task: Task) -> dict[str, Any]:
     if known is None or known.transport_protocol != wanted.transport_protocol:
         columns["transport_protocols"] = list(wanted.transport_protocol)
     vpc = _vpc(task)
-    if vpc is not None:
-        columns.update(_vpc_columns(task, vpc))
-    if (known.security_groups if known else None) != wanted.security_groups:
+    columns.update(_vpc_columns(task, vpc))
+    if "vpc_id" in columns or (known.security_groups if known else None) != wanted.security_groups:
         columns["default_security_group_ids"] = _default_groups(task, vpc)
     return columns
 
@@ -175,14 +191,16 @@ def _vpc(task: Task) -> str | None:
     for target in task.wanted.target_network:
         if target.name in task.state.networks:
             return str(task.state.networks[target.name].vpc_name)
-    held = task.held
-    return task.state.vpc_name(held.row.vpc_id) if held and held.row.vpc_id else None
+    present = task.held.row.vpc_id if task.held else None
+    return task.state.vpc_name(present) if present and task.wanted.target_network else None
 
 
-def _vpc_columns(task: Task, vpc: str) -> dict[str, Any]:
+def _vpc_columns(task: Task, vpc: str | None) -> dict[str, Any]:
     """The first network decides about the VPC, unless the file or the store has done so."""
     row = task.held.row if task.held else None
     present = row.vpc_id if row is not None else None
+    if vpc is None:
+        return {"vpc_id": None} if present else {}
     vpc_id = task.state.vpc_ids.get(vpc, vpc)
     is_asked = task.wanted.vpc is not None or task.wanted.security_groups is not None or present is not None
     if not is_asked or present == vpc_id:
@@ -270,7 +288,8 @@ def _details(task: Task) -> list[Detail]:
     old = _flat(work, held.declared, task.key_path)
     old.pop("vpc", None)
     if held.row.vpc_id:  # where it is has been decided, and may be by the networks of the file anew
-        old["vpc"], new["vpc"] = task.state.vpc_name(held.row.vpc_id), str(_vpc(task))
+        vpc = _vpc(task)
+        old["vpc"], new["vpc"] = task.state.vpc_name(held.row.vpc_id), "" if vpc is None else vpc
     changed = [Detail(key, old.get(key), new.get(key)) for key in (old | new) if old.get(key) != new.get(key)]
     return [*changed, *tag_details(held.declared.tags, wanted.tags)]
 

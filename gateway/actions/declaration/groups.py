@@ -14,7 +14,14 @@ from gateway.actions.declaration.changes import Change, Detail, Kind, refuse
 from gateway.actions.declaration.tags import put_tags, tag_details
 from gateway.actions.ip_permissions import Permission, read_permissions
 from gateway.actions.security_group_rules import authorize_egress, authorize_ingress, revoke_egress, revoke_ingress
-from gateway.actions.security_groups import DEFAULT_GROUP, create_group, default_group, delete_group
+from gateway.actions.security_groups import (
+    DEFAULT_GROUP,
+    add_group,
+    check_may_change,
+    check_unused,
+    default_group,
+    remove_group,
+)
 from gateway.store.schema import security_group
 from policy import ALL_PROTOCOLS, ANY, PROTOCOL_NUMBERS
 
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.actions.declaration.changes import Work
-    from gateway.actions.declaration.state import State
+    from gateway.actions.declaration.state import HeldGroup, State
     from gateway.config.declaration import SecurityGroup, SecurityGroupRule
 
 __all__ = ["GroupIds", "prune_groups", "put_groups"]
@@ -55,7 +62,10 @@ class GroupIds:
 
 
 def put_groups(work: Work, state: State, wanted: Sequence[SecurityGroup]) -> GroupIds:
-    """Make the groups of a file what it says, all of them before their rules, which may name others."""
+    """Make the groups of a file what it says, all of them before their rules, which may name others.
+
+    Whether there may be as many is for the end, when those have gone that are to go.
+    """
     ids = GroupIds(work, state)
     rules: dict[str, tuple[dict[Permission, str], dict[Permission, str]]] = {}
     for index, group in enumerate(wanted):
@@ -76,18 +86,28 @@ def put_groups(work: Work, state: State, wanted: Sequence[SecurityGroup]) -> Gro
 
 
 def prune_groups(work: Work, state: State, wanted: Sequence[SecurityGroup]) -> None:
-    """Delete the groups that a file does not name; what something still uses stays until that is gone."""
+    """Delete the groups that a file does not name; what something else still uses stays. They may name each other."""
     named = {(group.vpc, group.name) for group in wanted}
-    for key, held in sorted(state.groups.items()):
-        if key in named or held.declared.name == DEFAULT_GROUP:
-            continue
-        change = Change(Kind.DELETE, _what(held.declared))
+    unnamed = [held for key, held in sorted(state.groups.items()) if key not in named]
+    going = {held.row.id: held for held in unnamed if held.declared.name != DEFAULT_GROUP}
+    while (found := _first_to_stay(work, going)) is not None:
+        held, why = found
+        work.notes.append(f"The {_what(held.declared)} stays: {why}")
+        del going[held.row.id]
+    for group_id, held in going.items():
+        remove_group(work.call, group_id)
+        work.changes.append(Change(Kind.DELETE, _what(held.declared)))
+
+
+def _first_to_stay(work: Work, going: Mapping[str, HeldGroup]) -> tuple[HeldGroup, str] | None:
+    """One of the groups that cannot go, even where all the others do, and why."""
+    for group_id, held in going.items():
         try:
-            work.run(delete_group, GroupId=held.row.id)
+            check_may_change(work.call, group_id)
+            check_unused(work.call, held.row, going=going)
         except ActionError as error:
-            work.notes.append(f"The {_what(held.declared)} stays: {error.message}")
-        else:
-            work.changes.append(change)
+            return held, error.message
+    return None
 
 
 def _what(group: SecurityGroup) -> str:
@@ -107,7 +127,7 @@ def _create(work: Work, state: State, group: SecurityGroup, key_path: str) -> st
             group_id = default_group(work.call.connection, vpc_id, work.call.now)
             _describe(work, group_id, description)
         else:
-            reply = work.run(create_group, GroupName=group.name, Description=description, VpcId=vpc_id)
+            reply = work.run(add_group, GroupName=group.name, Description=description, VpcId=vpc_id)
             group_id = reply["GroupId"]
         put_tags(work, group_id, {}, group.tags)
         return group_id

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import select, update
+
 from gateway.actions import associations, routes, rules
 from gateway.actions.declaration.changes import Change, Detail, Kind, refuse
 from gateway.actions.endpoint_vpc import check_groups, put_groups
+from gateway.store.schema import association
 from policy import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Row
 
+    from gateway.actions.call import Call
     from gateway.actions.declaration.changes import Work
-    from gateway.actions.declaration.state import Held, State
+    from gateway.actions.declaration.state import Held, HeldNetwork, State
     from gateway.actions.declaration.task import Task
     from gateway.config.declaration import AuthorizationRule, Endpoint, Route, TargetNetwork
 
@@ -31,33 +35,43 @@ __all__ = ["add_parts", "remove_parts"]
 _DEFAULT_GROUPS = ("default",)
 
 
-def remove_parts(work: Work, held: Held, wanted: Endpoint | None, key_path: str) -> None:
-    """Take away what an endpoint is not to have; all of it where it is to go itself."""
+def remove_parts(task: Task) -> None:
+    """Take away what an endpoint has and is not to have."""
+    held, work = task.held, task.work
+    if held is None:
+        return
     endpoint_id, declared = held.row.id, held.declared
-    if wanted is not None:
-        wanted_rules = _rules(wanted.authorization_rule)
-        for rule_key, rule in _rules(declared.authorization_rule).items():
-            if rule_key not in wanted_rules:
-                with work.change(Change(Kind.DELETE, _rule_text(declared.name, rule))):
-                    _revoke(work, endpoint_id, rule)
-        wanted_routes = _routes(wanted.route)
-        for route_key, route in _routes(declared.route).items():
-            if route_key not in wanted_routes:
-                with work.change(Change(Kind.DELETE, _route_text(declared.name, route))):
-                    _delete_route(work, endpoint_id, route, held.targets[route.target])
-    kept = {network.name for network in wanted.target_network} if wanted else set()
+    wanted_rules = _rules(task.wanted.authorization_rule)
+    for rule_key, rule in _rules(declared.authorization_rule).items():
+        if rule_key not in wanted_rules:
+            with work.change(Change(Kind.DELETE, _rule_text(declared.name, rule))):
+                _revoke(work, endpoint_id, rule)
+    wanted_routes = _routes(task.wanted.route)
+    for route_key, route in _routes(declared.route).items():
+        if route_key not in wanted_routes:
+            with work.change(Change(Kind.DELETE, _route_text(declared.name, route))):
+                _delete_route(work, endpoint_id, route, held.targets[route.target])
+    replaced = set(_replaced(task).values())
     for name, network in held.networks.items():
-        if name not in kept:
-            with work.change(Change(Kind.DELETE, _network_text(declared.name, name), key_path)):
-                work.run(
-                    associations.disassociate, ClientVpnEndpointId=endpoint_id, AssociationId=network.association_id
-                )
+        if name in replaced:  # it is another line's
+            _disassociate(work, endpoint_id, network)
+        elif name not in _names(task.wanted):
+            with work.change(Change(Kind.DELETE, _network_text(declared.name, name), task.key_path)):
+                _disassociate(work, endpoint_id, network)
+
+
+def remove_networks(work: Work, held: Held) -> None:
+    """Take away the target networks of an endpoint that goes itself, and with them their routes."""
+    for name, network in held.networks.items():
+        with work.change(Change(Kind.DELETE, _network_text(held.declared.name, name))):
+            _disassociate(work, held.row.id, network)
 
 
 def add_parts(task: Task, endpoint_id: str) -> None:
     """Add what an endpoint is to have and has not."""
     for index, network in enumerate(task.wanted.target_network):
         _put_network(task, endpoint_id, network, task.at(f"target_network[{index}]"))
+    _put_order(task, endpoint_id)
     routes_there = _routes(task.known.route) if task.known else {}
     for index, route in enumerate(task.wanted.route):
         _put_route(task, endpoint_id, route, routes_there.get(_route_key(route)), index)
@@ -77,8 +91,7 @@ def _put_network(task: Task, endpoint_id: str, network: TargetNetwork, path: str
         return
     what = _network_text(task.wanted.name, network.name)
     if present is None:
-        detail = Detail("security_groups", None, ", ".join(names))
-        with task.work.change(Change(Kind.CREATE, what, path, (detail,))):
+        with task.work.change(_arrival(task, network.name, what, path, names)):
             reply = task.work.run(associations.associate, ClientVpnEndpointId=endpoint_id, SubnetId=row.subnet_id)
             _put_groups(task, reply["AssociationId"], row, names, path)
     elif (former := _former_groups(task, network.name)) != names:
@@ -87,6 +100,61 @@ def _put_network(task: Task, endpoint_id: str, network: TargetNetwork, path: str
             _put_groups(task, present.association_id, row, names, path)
     else:
         _put_groups(task, present.association_id, row, names, path)  # a change of the endpoint's has replaced them
+
+
+def _arrival(task: Task, name: str, what: str, path: str, groups: tuple[str, ...]) -> Change:
+    """The line of a network that is new, or takes the place of the one in its zone."""
+    former = _replaced(task).get(name)
+    if former is None:
+        return Change(Kind.CREATE, what, path, (Detail("security_groups", None, ", ".join(groups)),))
+    details = (
+        Detail("name", former, name),
+        Detail("security_groups", ", ".join(_former_groups(task, former)), ", ".join(groups)),
+    )
+    return Change(Kind.REPLACE, what, path, tuple(detail for detail in details if detail.old != detail.new))
+
+
+def _replaced(task: Task) -> dict[str, str]:
+    """The networks that come in the place of another one, which has their availability zone, and that other one."""
+    held = task.held.networks if task.held else {}
+    offered = task.state.networks
+    going = {offered[name].zone: name for name in held if name in offered and name not in _names(task.wanted)}
+    coming = [name for name in _names(task.wanted) if name in offered and name not in held]
+    return {name: going[offered[name].zone] for name in coming if offered[name].zone in going}
+
+
+def _names(wanted: Endpoint) -> list[str]:
+    return [network.name for network in wanted.target_network]
+
+
+def _disassociate(work: Work, endpoint_id: str, network: HeldNetwork) -> None:
+    work.run(associations.disassociate, ClientVpnEndpointId=endpoint_id, AssociationId=network.association_id)
+
+
+def _put_order(task: Task, endpoint_id: str) -> None:
+    """Give the networks ages in the order of the file: for a destination behind several of them, the oldest decides."""
+    held = list(task.held.networks) if task.held else []
+    kept = [name for name in _names(task.wanted) if name in held]
+    former = [name for name in held if name in kept]
+    if kept != former:
+        detail = Detail("target_network", ", ".join(former), ", ".join(kept))
+        task.work.changes.append(
+            Change(Kind.MODIFY, f'endpoint "{task.wanted.name}": order of target networks', task.key_path, (detail,))
+        )
+    present = _by_age(task.work.call, endpoint_id)
+    order = [_subnet_id(task, name) for name in _names(task.wanted)]
+    if [row.subnet_id for row in present] != order:
+        for row in sorted(present, key=lambda row: order.index(row.subnet_id)):
+            born = task.work.with_parameters().now
+            task.work.call.connection.execute(
+                update(association).where(association.c.id == row.id).values(created_at=born)
+            )
+
+
+def _by_age(call: Call, endpoint_id: str) -> Sequence[Row[Any]]:
+    table = association.c
+    alive = (table.endpoint_id == endpoint_id, table.ended_at.is_(None), table.status_code != "disassociating")
+    return call.connection.execute(select(association).where(*alive).order_by(table.created_at, table.id)).all()
 
 
 def _offered(state: State, network: TargetNetwork, path: str, *, is_held: bool) -> Row[Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -57,6 +57,19 @@ class Held:
     """The subnet ids that its routes lead to, by what they are called."""
     automatic: frozenset[tuple[str, str]]
     """Destination and target of the routes that came with its networks."""
+
+    @property
+    def tag(self) -> str | None:
+        """Its tag `Name`, if it has one."""
+        name = self.declared.name
+        return self.declared.tags.get(NAME) if is_endpoint_id(name) else name
+
+    def under(self, name: str) -> Held:
+        """The same, called by its id or by its tag."""
+        tags = {key: value for key, value in self.declared.tags.items() if key != NAME}
+        if is_endpoint_id(name) and self.tag is not None:
+            tags[NAME] = self.tag
+        return replace(self, declared=self.declared.model_copy(update={"name": name, "tags": tags}))
 
 
 @dataclass(frozen=True, slots=True)

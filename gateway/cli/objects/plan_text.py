@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_text"]
 
-_SIGNS = {"create": "+", "modify": "~", "delete": "-"}
+_SIGNS = {"create": "+", "modify": "~", "replace": "±", "delete": "-"}
 _MOST_NETWORKS = 8
 """How many networks are named before the rest is counted; --json has all of them."""
 

@@ -166,12 +166,33 @@ def test_a_zone_has_one_association(store: Store) -> None:
     first = associate(store)
     with refused("InvalidClientVpnSubnetId.DuplicateAz", first):
         associate(store, "subnet-2")
+
+
+def test_what_leaves_a_zone_gives_way_to_what_comes(store: Store) -> None:
+    add_endpoint(store)
+    add_network(store, zone="a")
+    add_network(store, "subnet-2", cidr="192.168.20.0/24", zone="a")
+    first = associate(store)
+    add_route(store, destination_cidr="0.0.0.0/0", association_id=first)
     disassociate(store, first)
-    with refused("InvalidClientVpnSubnetId.DuplicateAz", "disassociating"):
-        associate(store, "subnet-2")
-    set_status(store, first, "disassociated", ended_at=NOW)
-    associate(store, "subnet-2")
+    associate(store, "subnet-2", now=NOW + 1)
     assert [one["TargetNetworkId"] for one in described(store)] == ["subnet-2"]
+    assert {subnet for _, subnet, *_ in routes(store)} == {"subnet-2"}
+    with store.read() as connection:
+        ended = connection.execute(select(association).where(association.c.id == first)).one()
+    assert (ended.status_code, ended.ended_at) == ("disassociated", NOW + 1)
+
+
+def test_a_network_that_comes_back_has_the_groups_of_the_endpoint(store: Store) -> None:
+    add_endpoint(store)
+    add_network(store)
+    add_security_group(store, "sg-1")
+    first = associate(store)
+    disassociate(store, first)
+    with store.write() as connection:
+        connection.execute(update(endpoint).values(default_security_group_ids=["sg-1"]))
+    assert associate(store) == first
+    assert described(store)[0]["SecurityGroups"] == ["sg-1"]
 
 
 @pytest.mark.parametrize("cidr", ["10.20.0.0/22", "10.20.1.0/24", "10.0.0.0/8"])

@@ -9,7 +9,6 @@ from tests.unit.gateway.actions.authorities import ROOT, publish
 from tests.unit.gateway.actions.declaration.documents import apply, details, document, export, lines, plan
 from tests.unit.gateway.actions.declaration.documents import endpoint as declared
 from tests.unit.gateway.actions.harness import invoke, refused
-from tests.unit.gateway.actions.rows import add_network
 from tests.unit.gateway.certificate_maker import make_ca, make_crl
 
 if TYPE_CHECKING:
@@ -179,19 +178,3 @@ def test_a_vpc_is_needed_for_groups_without_a_network(world: Store, arns: Arns) 
     apply(world, document(lonely | {"vpc": "main"}))
     assert export(world)["endpoint"][0]["vpc"] == "main"
     assert plan(world, document(lonely | {"vpc": "main"}))["Changes"] == []
-
-
-def test_an_endpoint_moves_to_another_vpc_once_it_has_no_network(world: Store, arns: Arns) -> None:
-    add_network(world, "subnet-3", name="attic", cidr="10.60.0.0/24", vpc_id="vpc-2", vpc_name="other", zone="c")
-    attic = [{"name": "attic"}]
-    apply(world, document(declared(arns)))
-    with refused("InvalidParameterValue", "endpoint[0].vpc"):
-        apply(world, document(declared(arns, target_network=attic)))
-    apply(
-        world,
-        document(
-            declared(arns, name="guests", client_cidr_block="10.92.0.0/22", vpn_port=1, vpc="main", target_network=[])
-        ),
-    )
-    moved = declared(arns, name="guests", client_cidr_block="10.92.0.0/22", vpn_port=1, target_network=attic)
-    assert apply(world, document(moved))["Applied"]
