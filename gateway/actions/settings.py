@@ -42,7 +42,8 @@ class EndpointDefaults:
 class ServiceSettings:
     """Names that ARNs and replies carry, and quotas."""
 
-    region: str = "local"
+    region: str = "on-premises-1"
+    """In the form of AWS's: Terraform refuses ARNs with another."""
     account_id: str = "000000000000"
     dns_suffix: str = ""
     """The domain under which clients find endpoints, as `vpn.example.com`: an endpoint's `dnsName`. Where there is

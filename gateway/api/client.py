@@ -68,7 +68,9 @@ class ApiClient:
         return cls(lambda: _UnixConnection(path), str(path))
 
     @classmethod
-    def at_url(cls, url: str, key_id: str, secret: str, *, region: str = "local", ca_file: Path | None = None) -> Self:
+    def at_url(
+        cls, url: str, key_id: str, secret: str, *, region: str = "on-premises-1", ca_file: Path | None = None
+    ) -> Self:
         """Call by HTTPS with an access key; `ca_file` has the authority to trust instead of the system's.
 
         Raises `ApiClientError` where `url` is none of HTTPS, or the file has no certificates.

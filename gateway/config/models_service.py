@@ -120,8 +120,8 @@ class Api(Section):
     """The key of the API's certificate, as "pki/api.key"."""
     certificate: Annotated[CertificateFile | None, Field(validate_default=True)] = None
     """The API's certificate and the chain behind it, as "pki/api.crt"."""
-    region: Annotated[OneLine, Field(min_length=1), AfterValidator(_check_region)] = "local"
-    """The region that callers sign for."""
+    region: Annotated[OneLine, Field(min_length=1), AfterValidator(_check_region)] = "on-premises-1"
+    """The region that callers sign for, and that ARNs name."""
     account_id: Annotated[str, AfterValidator(_check_account)] = "000000000000"
     """The account in ARNs: twelve digits."""
     public_hostname: HostName = ""

@@ -70,7 +70,7 @@ def show(
     service.show(service.call("DescribeCertificate", CertificateArn=arn)["Certificate"])
 
 
-@command(app, "delete", "portway certificate delete arn:aws:acm:local:000000000000:certificate/…")
+@command(app, "delete", "portway certificate delete arn:aws:acm:on-premises-1:000000000000:certificate/…")
 def delete(service: Service, arn: Annotated[str, typer.Argument(help="Its ARN.")]) -> None:
     """Delete an imported certificate that no endpoint uses."""
     reply = service.call("DeleteCertificate", CertificateArn=arn)

@@ -85,6 +85,11 @@ def test_names_in_arns_have_their_form(home: Path, key: str, value: str) -> None
     assert [sentence.partition(":")[0] for sentence in sentences(home, "api", **{key: value})] == [f"api.{key}"]
 
 
+def test_the_region_has_the_form_that_terraform_wants_in_arns() -> None:
+    assert re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", Api().region)
+    assert Api().region == ServiceSettings().region
+
+
 def test_exported_profiles_lead_to_the_endpoints_name_or_else_to_the_api_s(home: Path) -> None:
     def public_name(of_endpoints: str) -> str:
         def change(config: dict[str, Any]) -> None:
