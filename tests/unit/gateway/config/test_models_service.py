@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.actions import ServiceSettings
 from gateway.config import check_config, load_config
+from gateway.config.models_service import Api
 from gateway.object_ids import subnet_id, vpc_id
 from policy import HostFacts, TargetNetwork
 from tests.unit.gateway.config_files import write_config
