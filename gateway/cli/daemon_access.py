@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.reporting import failing_with_sentences
-from gateway.config import ConfigError, load_config
+from gateway.config import ConfigError
+from gateway.config.whereabouts import find_processes
 from gateway.control_socket import ControlError, ask
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ SocketOption = Annotated[
 def ask_daemon(config: Path, socket: Path | None, request: Mapping[str, Any]) -> Any:
     """Send a request to the daemon and give the result; ends the command with a sentence where that fails."""
     with failing_with_sentences(ConfigError, ControlError):
-        return ask(socket or load_config(config).settings.control_socket, request)
+        return ask(socket or find_processes(config).control_socket, request)
 
 
 def print_json(document: Any) -> None:

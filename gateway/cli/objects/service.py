@@ -22,7 +22,8 @@ from gateway.cli.daemon_access import print_json
 from gateway.cli.objects.tables import Column, print_record, print_table
 from gateway.cli.options import ConfigOption, JsonOption, examples
 from gateway.cli.reporting import fail, failing_with_sentences, say
-from gateway.config import ConfigError, load_config
+from gateway.config import ConfigError
+from gateway.config.whereabouts import find_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +91,7 @@ def _open(config: Path, api_url: str | None) -> ApiClient:
     from gateway.api.client import ApiClient  # noqa: PLC0415
 
     if api_url is None:
-        return ApiClient.at_socket(load_config(config).settings.api.socket)
+        return ApiClient.at_socket(find_processes(config).api_socket)
     key, secret = os.environ.get(ACCESS_KEY_ID), os.environ.get(SECRET_ACCESS_KEY)
     if not key or not secret:
         raise fail(f"{api_url} asks for an access key: set {ACCESS_KEY_ID} and {SECRET_ACCESS_KEY}.")
