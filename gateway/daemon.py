@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -26,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
-from gateway.connection_log import ConnectionLog, FileSink, JournalSink, StreamSink
+from gateway.connection_log import ConnectionLog
 from gateway.control_requests import ControlRequests
 from gateway.control_socket import ControlError, ControlServer
 from gateway.expiry import Urgency, expiries
 from gateway.fleet import Fleet, FleetError
 from gateway.garbage import collect_everything, spare_the_long_lived
 from gateway.hostnet import HostNetwork, HostNetworkError
+from gateway.log_groups import open_log_groups
 from gateway.managed import ManagedService
 from gateway.pki import Authority, PkiError
 from gateway.plane_watch import PlaneWatch
@@ -41,12 +41,10 @@ from gateway.reload import ConfigRefused, Reconciler, prepare
 from gateway.state_lock import StateLock, daemon_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.config import Config
-    from gateway.config.settings import ConnectionLogSettings
-    from gateway.connection_log import Sink
+    from gateway.config import Config, GatewaySettings
     from gateway.hostnet import HostProblem
     from gateway.planes import PlaneChoice
     from gateway.service_manager import ServiceManager
@@ -100,7 +98,7 @@ class _Daemon:
         self._service = service
         self._nursery = nursery
         self._host = HostNetwork(daemon_id(settings.state_dir))
-        self._connection_log = ConnectionLog(tuple(_sinks(settings.connection_log)), node=settings.node)
+        self._connection_log = ConnectionLog(open_log_groups(settings), node=settings.node)
         self._plane = plane
         self._fleet = Fleet(
             nursery,
@@ -108,9 +106,9 @@ class _Daemon:
             self._plane.open,
             self._connection_log,
             node=settings.node,
-            refresh_s=settings.connection_log.refresh_s,
+            refresh_s=settings.log_refresh_s,
         )
-        self._reconciler = Reconciler(path, config, self._fleet, self._host)
+        self._reconciler = Reconciler(path, config, self._fleet, self._host, self._adopt_settings)
         self._managed = ManagedService(path, self._reconciler, self._fleet, self._connection_log)
         self._is_ready = False
         self._started_at = datetime.now(UTC)
@@ -168,6 +166,10 @@ class _Daemon:
             self._managed.look_again()
             self._service.ready(self._summary())
         return said
+
+    def _adopt_settings(self, settings: GatewaySettings) -> None:
+        """Take over what can be changed while the daemon runs."""
+        self._connection_log.adopt(open_log_groups(settings))
 
     def _note_reload(self, result: str, sentences: list[str]) -> None:
         self._last_reload = {"at": datetime.now(UTC).isoformat(), "result": result, "sentences": sentences}
@@ -272,12 +274,3 @@ class _Daemon:
             "host_drops": self._host.drops,
             "managed": self._managed.status(),
         }
-
-
-def _sinks(settings: ConnectionLogSettings) -> Iterator[Sink]:
-    if settings.file is not None:
-        yield FileSink(settings.file, max_bytes=settings.rotate_bytes, keep=settings.rotate_keep)
-    if settings.stdout:
-        yield StreamSink(sys.stdout.fileno())
-    if settings.journal:
-        yield JournalSink()

@@ -54,7 +54,7 @@ class Endpoint(PlaneEvents):
     ) -> None:
         """`refresh_s` is how often a session's counters go to the connection log."""
         self.plane = plane
-        log = SessionLog(connection_log, node, terms.spec.name, unix_time)
+        self._log = log = SessionLog(connection_log, node, terms.spec.name, unix_time, terms.spec.connection_log)
         self.admitter = Admitter(terms.front_door, terms.spec.handshake, log)
         self.authorizer = Authorizer(terms.spec)
         self._keeper = SessionKeeper(terms, plane, self.admitter, self.authorizer, log, now=now, refresh_s=refresh_s)
@@ -92,6 +92,7 @@ class Endpoint(PlaneEvents):
 
     async def adopt(self, change: EndpointChange, terms: Terms) -> None:
         """Apply a changed spec that needs no restart."""
+        self._log.destination = terms.spec.connection_log
         await reconcile(
             change,
             terms,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from gateway.config import Config, GatewaySettings
+    from gateway.config import Config, GatewaySettings, LogGroupSettings
     from gateway.fleet import Fleet, HostHold
     from policy import EndpointChange, EndpointSpec, GatewayChange, HostFacts
 
@@ -97,13 +97,21 @@ def _refuse_or_warn(problems: Iterable[Problem]) -> tuple[str, ...]:
 class Reconciler:
     """Brings a fleet from what runs to what the configuration file and the store say."""
 
-    def __init__(self, path: Path, config: Config, fleet: Fleet, host: HostHold) -> None:
-        """`config` is the one that the daemon was started with."""
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        fleet: Fleet,
+        host: HostHold,
+        adopt_settings: Callable[[GatewaySettings], None] = lambda _: None,
+    ) -> None:
+        """`config` is the one that the daemon was started with; `adopt_settings` is given those of each later one."""
         self._path = path
         self._config = config
         self._settings = config.settings
         self._fleet = fleet
         self._host = host
+        self._adopt_settings = adopt_settings
 
     @property
     def config(self) -> Config:
@@ -133,12 +141,15 @@ class Reconciler:
             terms = await prepare(config, self._host, managed)
             change = compare(self._fleet.spec, GatewaySpec((*config.spec.endpoints, *managed)))
             was_down = frozenset(self._fleet.down)
-            self._config = config
+            former, self._config = self._config, config
+            self._adopt_settings(config.settings)
             failures = await self._apply(change, terms)
             if failures:
                 raise FleetError("\n".join(failures.values()))
             revived = [endpoint.spec.name for endpoint in self._fleet.endpoints if endpoint.spec.name in was_down]
-            return (*_describe(change, revived), *self._describe_settings(config.settings))
+            groups = tuple(_describe_log_groups(former.settings.log_groups, config.settings.log_groups))
+            said = () if groups and change.is_empty and not revived else _describe(change, revived)
+            return (*said, *groups, *self._describe_settings(config.settings))
 
     async def reconcile_managed(self, choose: Choose) -> dict[str, str]:
         """Apply what is chosen beside the file's endpoints; gives a sentence for each for which that failed.
@@ -188,7 +199,19 @@ class Reconciler:
             self._fleet.keep_trying(terms, problem)
 
     def _describe_settings(self, settings: GatewaySettings) -> tuple[str, ...]:
-        if replace(settings, endpoint_defaults=self._settings.endpoint_defaults) == self._settings:
+        before = self._settings
+        service = replace(
+            settings.api.service,
+            endpoint_defaults=before.api.service.endpoint_defaults,
+            log_groups=before.api.service.log_groups,
+        )
+        lasting = replace(
+            settings,
+            endpoint_defaults=before.endpoint_defaults,
+            log_groups=before.log_groups,
+            api=replace(settings.api, service=service),
+        )
+        if lasting == before:
             return ()
         return ("The changes of [gateway], [store] and [api] take effect when the daemon is started again.",)
 
@@ -233,3 +256,16 @@ def _describe(change: GatewayChange, revived: Sequence[str]) -> Iterator[str]:
         yield f"Endpoint {endpoint.name} was added."
     for name in revived:
         yield f"Endpoint {name} was down, and runs again."
+
+
+def _describe_log_groups(
+    before: Mapping[str, LogGroupSettings], after: Mapping[str, LogGroupSettings]
+) -> Iterator[str]:
+    for name in before:
+        if name not in after:
+            yield f"Log group {name} was removed."
+    for name, group in after.items():
+        if name not in before:
+            yield f"Log group {name} was added."
+        elif before[name] != group:
+            yield f"Log group {name} was changed."

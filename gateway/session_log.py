@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.connection_log import ConnectionLog, ReasonCode
     from gateway.sessions import Session
+    from policy import LogDestination
     from tunnel import Path
 
 __all__ = ["SessionLog", "endpoint_id", "new_connection_id"]
@@ -27,7 +28,7 @@ def new_connection_id() -> str:
     return f"cvpn-connection-{secrets.token_hex(DIGITS)[:DIGITS]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionLog:
     """Writes the records of one endpoint."""
 
@@ -35,6 +36,8 @@ class SessionLog:
     node: str
     endpoint_name: str
     unix_time: Callable[[], float]
+    destination: LogDestination | None
+    """Where they go from now on; None for no log group."""
 
     def connected(self, session: Session) -> None:
         """The client is connected, or goes on being so with new counters."""
@@ -68,8 +71,16 @@ class SessionLog:
                 updated_at=self.unix_time(),
                 failure_reason=text,
                 reason_code=reason,
+                **self._place(),
             )
         )
+
+    def _place(self) -> dict[str, str]:
+        """The log group and the stream of a record."""
+        if self.destination is None:
+            return {}
+        stream = self.destination.stream or endpoint_id(self.endpoint_name)
+        return {"log_group": self.destination.group, "log_stream": stream}
 
     def _record(
         self,
@@ -105,4 +116,5 @@ class SessionLog:
             cipher=connection.negotiated.cipher.value if connection.negotiated else None,
             tls_version=session.tls_version,
             counters=session.counters,
+            **self._place(),
         )

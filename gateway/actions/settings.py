@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
+from policy import DEFAULT_LOG_GROUP
+
 __all__ = ["EndpointDefaults", "Quotas", "ServiceSettings"]
 
 
@@ -50,3 +52,5 @@ class ServiceSettings:
     none, the `public_hostname` of endpoints stands there."""
     endpoint_defaults: EndpointDefaults = field(default_factory=EndpointDefaults)
     quotas: Quotas = field(default_factory=Quotas)
+    log_groups: tuple[str, ...] = (DEFAULT_LOG_GROUP,)
+    """Where the records of connections can go."""

@@ -11,9 +11,9 @@ import policy
 from gateway.actions.settings import Quotas, ServiceSettings
 from gateway.config.settings import (
     ApiSettings,
-    ConnectionLogSettings,
     EndpointDefaults,
     GatewaySettings,
+    LogGroupSettings,
     LogSettings,
     Network,
     StoreSettings,
@@ -34,7 +34,7 @@ def build_settings(file: models.ConfigFile, directory: Path, host_name: str) -> 
     """Build the daemon's settings; `directory` is the configuration's, `host_name` what this host calls itself."""
     gateway = file.gateway
     state_dir = directory / gateway.state_dir
-    log = gateway.connection_log
+    log_groups = _build_log_groups(file, state_dir)
     defaults = _build_endpoint_defaults(file)
     return GatewaySettings(
         state_dir=state_dir,
@@ -44,16 +44,10 @@ def build_settings(file: models.ConfigFile, directory: Path, host_name: str) -> 
         plane=gateway.plane,
         workers=gateway.workers,
         log=LogSettings(level=gateway.log.level, format=gateway.log.format),
-        connection_log=ConnectionLogSettings(
-            file=state_dir / log.file if log.file else None,
-            rotate_bytes=log.rotate_mib * _MIB,
-            rotate_keep=log.rotate_keep,
-            stdout=log.stdout,
-            journal=log.journal,
-            refresh_s=log.refresh_s,
-        ),
+        log_groups=log_groups,
+        log_refresh_s=gateway.connection_log.refresh_s,
         store=_build_store(file.store, state_dir),
-        api=_build_api(file, state_dir, defaults),
+        api=_build_api(file, state_dir, defaults, tuple(log_groups)),
         endpoint_defaults=defaults,
     )
 
@@ -66,6 +60,20 @@ def build_networks(file: models.ConfigFile) -> tuple[Network, ...]:
 def build_spec(file: models.ConfigFile) -> policy.GatewaySpec:
     """Build what `policy` judges and the daemon reconciles to."""
     return policy.GatewaySpec(tuple(_build_endpoint(endpoint) for endpoint in file.endpoint))
+
+
+def _build_log_groups(file: models.ConfigFile, state_dir: Path) -> dict[str, LogGroupSettings]:
+    groups = {policy.DEFAULT_LOG_GROUP: file.gateway.connection_log, **{group.name: group for group in file.log_group}}
+    return {
+        name: LogGroupSettings(
+            file=state_dir / group.file if group.file else None,
+            rotate_bytes=group.rotate_mib * _MIB,
+            rotate_keep=group.rotate_keep,
+            stdout=group.stdout,
+            journal=group.journal,
+        )
+        for name, group in groups.items()
+    }
 
 
 def _build_store(store: models_service.Store, state_dir: Path) -> StoreSettings:
@@ -84,7 +92,9 @@ def _build_endpoint_defaults(file: models.ConfigFile) -> EndpointDefaults:
     return EndpointDefaults(**{**dict(section), "public_hostname": section.public_hostname or file.api.public_hostname})
 
 
-def _build_api(file: models.ConfigFile, state_dir: Path, defaults: EndpointDefaults) -> ApiSettings:
+def _build_api(
+    file: models.ConfigFile, state_dir: Path, defaults: EndpointDefaults, log_groups: tuple[str, ...]
+) -> ApiSettings:
     api = file.api
     return ApiSettings(
         enabled=api.enabled,
@@ -100,6 +110,7 @@ def _build_api(file: models.ConfigFile, state_dir: Path, defaults: EndpointDefau
             dns_suffix=api.dns_suffix,
             endpoint_defaults=defaults,
             quotas=Quotas(**dict(api.quotas)),
+            log_groups=log_groups,
         ),
     )
 
@@ -123,6 +134,10 @@ def _build_endpoint(endpoint: models.Endpoint) -> policy.EndpointSpec:
         search_domains=endpoint.search_domains,
         tls_version_min=endpoint.tls_version_min,
         session_timeout_hours=endpoint.session_timeout_hours,
+        disconnect_on_session_timeout=endpoint.disconnect_on_session_timeout,
+        login_banner=endpoint.login_banner,
+        client_route_enforcement=endpoint.client_route_enforcement,
+        connection_log=_build_log_destination(endpoint.connection_log),
         max_clients=endpoint.max_clients,
         sessions_per_client=endpoint.sessions_per_client,
         clients_reachable=endpoint.clients_reachable,
@@ -154,6 +169,10 @@ def _build_control_channel(section: models.ControlChannel) -> policy.ControlChan
         tls_crypt_v2_server_key=_key(section.tls_crypt_v2_server_key),
         tls_crypt_v2_max_age_days=section.tls_crypt_v2_max_age_days,
     )
+
+
+def _build_log_destination(section: models.EndpointConnectionLog) -> policy.LogDestination | None:
+    return policy.LogDestination(section.group, section.stream) if section.enabled else None
 
 
 def _key(file: NamedFile[bytes] | None) -> bytes | None:

@@ -27,18 +27,21 @@ from gateway.config.problems import WrongValue, refuse
 from gateway.config.section import Section
 from gateway.config.values import (
     Address,
+    Banner,
     DomainName,
     Group,
     HostName,
     InterfaceName,
     ListenAddress,
     ListOf,
+    LogGroupName,
     Name,
     Network,
     OneLine,
     Tables,
     shown,
 )
+from policy import DEFAULT_LOG_GROUP
 
 __all__ = ["ConfigFile"]
 
@@ -58,10 +61,10 @@ class Log(Section):
     """For people, or for machines."""
 
 
-class ConnectionLog(Section):
-    """`[gateway.connection_log]`: who connected, who failed to, and what they moved."""
+class LogSinks(Section):
+    """Where records of connections go."""
 
-    file: OneLine = "connections.log"
+    file: OneLine = ""
     """The file, relative to state_dir; empty for none."""
     rotate_mib: Annotated[int, Field(ge=0, le=1024 * 1024)] = 100
     """The size that the file is rotated at; 0 never rotates."""
@@ -71,8 +74,35 @@ class ConnectionLog(Section):
     """Whether every line goes to standard output too."""
     journal: bool = False
     """Whether every line goes to the systemd journal too."""
+
+
+class ConnectionLog(LogSinks):
+    """`[gateway.connection_log]`: who connected, who failed to, and what they moved; the log group "default"."""
+
+    file: OneLine = "connections.log"
+    """The file, relative to state_dir; empty for none."""
     refresh_s: Seconds = 60
     """How often the counters of a running session are logged anew."""
+
+
+class LogGroup(LogSinks):
+    """`[[log_group]]`: another place for the records of endpoints that name it."""
+
+    name: LogGroupName
+    """What endpoints call it, as "audit"."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name == DEFAULT_LOG_GROUP:
+            raise WrongValue(f"{shown(name)} is that of [gateway.connection_log]; choose another name")
+        return name
+
+    @model_validator(mode="after")
+    def _check_purpose(self) -> Self:
+        if not (self.file or self.stdout or self.journal):
+            raise WrongValue("has no place to write to; name a file, or say journal = true or stdout = true")
+        return self
 
 
 class Gateway(Section):
@@ -227,6 +257,17 @@ class Handshake(Section):
     """The time that max_stateless_replies counts in."""
 
 
+class EndpointConnectionLog(Section):
+    """`[endpoint.connection_log]`: where the records of its connections go."""
+
+    enabled: bool = True
+    """Whether a log group gets them."""
+    group: LogGroupName = DEFAULT_LOG_GROUP
+    """The log group: "default", which is [gateway.connection_log], or the name of a [[log_group]]."""
+    stream: Annotated[OneLine, Field(max_length=512)] = ""
+    """What records are marked with in it; empty for the endpoint's id."""
+
+
 class TargetNetwork(Section):
     """`[[endpoint.target_network]]`: a network behind the gateway."""
 
@@ -305,6 +346,12 @@ class Endpoint(Section):
     """The least TLS version."""
     session_timeout_hours: Annotated[float, Field(gt=0, le=8760, allow_inf_nan=False)] = 24
     """How long a session may last."""
+    disconnect_on_session_timeout: bool = True
+    """Whether a session that has lasted that long ends until its user logs in again; if not, its client reconnects."""
+    login_banner: Banner = ""
+    """What clients show their users when they have connected."""
+    client_route_enforcement: bool = False
+    """Whether clients with a full tunnel send what is for their own local network into it, too."""
     max_clients: Count = 0
     """The most sessions at once; 0 for as many as there are addresses."""
     sessions_per_client: Count = 1
@@ -315,6 +362,8 @@ class Endpoint(Section):
     """The table [endpoint.authentication]."""
     control_channel: ControlChannel
     """The table [endpoint.control_channel]; `accept = ["none"]` is what AWS does."""
+    connection_log: EndpointConnectionLog = EndpointConnectionLog()
+    """Where the records of its connections go."""
     data_channel: DataChannel = DataChannel()
     """Ciphers, key life and packet sizes."""
     keepalive: Keepalive = Keepalive()
@@ -360,6 +409,8 @@ class ConfigFile(Section):
 
     gateway: Gateway = Gateway()
     """What the daemon has once."""
+    log_group: Tables[LogGroup] = ()
+    """Other places for the records of connections."""
     store: models_service.Store = models_service.Store()
     """Where endpoints made at run time are kept."""
     api: models_service.Api = models_service.Api()

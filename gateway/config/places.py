@@ -37,15 +37,16 @@ def socket_problems(settings: GatewaySettings) -> Iterator[Problem]:
 
 
 def log_problems(settings: GatewaySettings) -> Iterator[Problem]:
-    """Whether the connection log's file can be made on this host."""
-    path = settings.connection_log.file
-    if path is None or path.parent == settings.state_dir or path.parent.is_dir():
-        return
-    directory = printable(str(path.parent))
-    yield Problem(
-        "gateway.connection_log.file",
-        f"The directory {directory} does not exist, so that nothing would be logged. Run `mkdir -p {directory}`.",
-    )
+    """Whether the files of the log groups can be made on this host."""
+    for index, group in enumerate(settings.log_groups.values()):
+        path = group.file
+        if path is not None and path.parent != settings.state_dir and not path.parent.is_dir():
+            directory = printable(str(path.parent))
+            yield Problem(
+                f"log_group[{index - 1}].file" if index else "gateway.connection_log.file",
+                f"The directory {directory} does not exist, so that nothing would be logged. "
+                f"Run `mkdir -p {directory}`.",
+            )
 
 
 def plane_problems(settings: GatewaySettings) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from gateway.config.building import build_networks, build_settings, build_spec
 from gateway.config.files import Surroundings, read_file
+from gateway.config.log_groups import log_group_problems
 from gateway.config.models import ConfigFile
 from gateway.config.places import log_problems, plane_problems, socket_problems
 from gateway.config.problems import ConfigError, Problem, WrongValue
@@ -48,7 +49,7 @@ def load_config(path: Path, *, now: Callable[[], datetime] = lambda: datetime.no
     except ValidationError as error:
         raise ConfigError(problems_of(error, ConfigFile, raw)) from None
     config = _build(file, path, surroundings)
-    problems = tuple(socket_problems(config.settings))
+    problems = (*log_group_problems(file), *socket_problems(config.settings))
     if problems:
         raise ConfigError(problems)
     return config

@@ -13,6 +13,7 @@ from gateway.object_ids import subnet_id, vpc_id
 from policy import TargetNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
     from pathlib import Path
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiSettings",
     "Config",
-    "ConnectionLogSettings",
     "EndpointDefaults",
     "GatewaySettings",
+    "LogGroupSettings",
     "LogSettings",
     "Network",
     "StoreSettings",
@@ -42,8 +43,8 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionLogSettings:
-    """Where the connection log goes; any combination of sinks, none included."""
+class LogGroupSettings:
+    """Where the records of a log group go; any combination of sinks, none included."""
 
     file: Path | None
     """One JSON object a line; None writes no file."""
@@ -54,8 +55,6 @@ class ConnectionLogSettings:
     stdout: bool = False
     journal: bool = False
     """Sends to the systemd journal directly."""
-    refresh_s: int = 60
-    """How often the counters of a running session are logged anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,10 @@ class GatewaySettings:
     workers: int
     """Threads of the native data plane for each endpoint; 0 for as many as there are cores."""
     log: LogSettings
-    connection_log: ConnectionLogSettings
+    log_groups: Mapping[str, LogGroupSettings]
+    """By their names: `DEFAULT_LOG_GROUP`, of `[gateway.connection_log]`, and those of `[[log_group]]`."""
+    log_refresh_s: int
+    """How often the counters of a running session are logged anew."""
     store: StoreSettings
     api: ApiSettings
     endpoint_defaults: EndpointDefaults

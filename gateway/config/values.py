@@ -13,15 +13,18 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config.problems import WrongValue
+from policy import MAX_BANNER
 
 __all__ = [
     "Address",
+    "Banner",
     "DomainName",
     "Group",
     "HostName",
     "InterfaceName",
     "ListOf",
     "ListenAddress",
+    "LogGroupName",
     "Name",
     "Network",
     "OneLine",
@@ -36,6 +39,8 @@ __all__ = [
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LOG_GROUP = re.compile(r"[A-Za-z0-9._/#-]{1,512}")
+"""What CloudWatch takes, so that names of log groups there can be names here."""
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_HOST_NAME = 253
 _MAX_INTERFACE_NAME = 15
@@ -158,6 +163,14 @@ def _check_one_line(text: str) -> str:
     return text
 
 
+def _check_log_group(text: str) -> str:
+    if not _LOG_GROUP.fullmatch(text):
+        raise WrongValue(
+            f"must be 1 to 512 letters, digits, dots, hyphens, underscores, slashes or number signs, not {shown(text)}"
+        )
+    return text
+
+
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     repeated = {str(value) for position, value in enumerate(values) if value in values[:position]}
     if repeated:
@@ -185,6 +198,8 @@ HostName = Annotated[str, AfterValidator(_check_host_name)]
 DomainName = Annotated[str, AfterValidator(_check_domain)]
 InterfaceName = Annotated[str, AfterValidator(_check_interface)]
 Group = Annotated[str, AfterValidator(_check_group)]
+LogGroupName = Annotated[str, AfterValidator(_check_log_group)]
+Banner = Annotated[str, Field(max_length=MAX_BANNER)]
 OneLine = Annotated[str, Field(max_length=255), AfterValidator(_check_one_line)]
 ListOf = Annotated[tuple[T, ...], Field(strict=False), BeforeValidator(_refuse_text), AfterValidator(_distinct)]
 """TOML's arrays, kept as tuples; without repetitions."""

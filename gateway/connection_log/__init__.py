@@ -4,10 +4,11 @@ Records carry AWS Client VPN's keys; `ConnectionLog` brings them to files, stand
 holding up traffic.
 """
 
+from gateway.connection_log.log import ConnectionLog
 from gateway.connection_log.reasons import EXPLANATIONS, ReasonCode, RefusalReason
 from gateway.connection_log.record import AttemptStatus, ConnectionRecord, Counters, RecordType, build_loss_line
 from gateway.connection_log.sinks import FileSink, JournalSink, Sink, StreamSink
-from gateway.connection_log.writer import ConnectionLog, SinkStatus
+from gateway.connection_log.writer import SinkStatus
 
 __all__ = [
     "EXPLANATIONS",

@@ -89,6 +89,9 @@ class ConnectionRecord:
     cipher: str | None = None
     tls_version: str | None = None
     counters: Counters = Counters()
+    log_group: str | None = None
+    """The log group that it goes to; None where the endpoint has no connection log."""
+    log_stream: str | None = None
 
     def as_json(self) -> dict[str, str | list[str]]:
         """Every key, AWS's first and in AWS's order."""
@@ -121,6 +124,8 @@ class ConnectionRecord:
             "cipher": self.cipher or NA,
             "tls-version": self.tls_version or NA,
             "node": self.node,
+            "log-group": self.log_group or NA,
+            "log-stream": self.log_stream or NA,
         }
 
     def _duration(self) -> str:

@@ -23,7 +23,9 @@ class Sink(Protocol):
     """Takes lines. May block; called from one thread at a time."""
 
     name: str
-    """For `portway status`."""
+    """Where lines go, for `portway status`; of two sinks with the same name, one takes the other's place."""
+    manner: tuple[object, ...]
+    """How they go there: what else a sink was made with."""
 
     def write(self, line: bytes) -> None:
         """Write one line, newline included; `OSError` where that fails."""
@@ -41,6 +43,7 @@ class FileSink:
     def __init__(self, path: Path, *, max_bytes: int, keep: int) -> None:
         """Write to `path`. `max_bytes` 0 never rotates, for who uses logrotate; `keep` is the number of old files."""
         self.name = f"file {path}"
+        self.manner: tuple[object, ...] = (max_bytes, keep)
         self._path = path
         self._max_bytes = max_bytes
         self._keep = keep
@@ -96,6 +99,7 @@ class StreamSink:
 
     def __init__(self, descriptor: int, name: str = "stdout") -> None:
         self.name = name
+        self.manner: tuple[object, ...] = (descriptor,)
         self._descriptor = descriptor
 
     def write(self, line: bytes) -> None:
@@ -115,6 +119,7 @@ class JournalSink:
 
     def __init__(self, path: str = JOURNAL_SOCKET, identifier: str = "portway") -> None:
         self.name = "journal"
+        self.manner: tuple[object, ...] = (path, identifier)
         self._path = path
         self._prefix = f"PRIORITY=6\nSYSLOG_IDENTIFIER={identifier}\nMESSAGE=".encode()
         self._socket: socket.socket | None = None

@@ -1,6 +1,6 @@
-"""Brings records to the sinks without ever making traffic wait.
+"""Brings the records of one sink there, without ever making traffic wait.
 
-    offer() ▶ bounded queue, one for each sink ▶ a thread that may block ▶ sink
+    offer() ▶ bounded queue ▶ a thread that may block ▶ sink
 
 A full queue loses the newest record and counts it. A sink that fails is tried again, with growing pauses, with the
 very line that it refused. When a sink takes lines again, a `records-lost` line in the log says how many are missing.
@@ -8,7 +8,6 @@ very line that it refused. When a sink takes lines again, a `records-lost` line 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,14 +18,12 @@ import trio
 from gateway.connection_log.record import ConnectionRecord, build_line, build_loss_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gateway.connection_log.sinks import Sink
 
-__all__ = ["ConnectionLog", "SinkStatus"]
+__all__ = ["SinkStatus", "SinkWriter"]
 
-QUEUE_LINES = 10_000
-"""At most 10 MB for each sink: ten thousand clients can connect while the sink is away."""
 BATCH_LINES = 500
 """Lines for one trip to the thread, so that `reopen` is never far away."""
 GATHER_S = 0.1
@@ -47,70 +44,11 @@ class SinkStatus:
     """Records that never reached this sink since the daemon started."""
     failing: str | None
     """What the sink last said, while it takes no lines."""
+    groups: tuple[str, ...] = ()
+    """The log groups that it belongs to."""
 
 
-class ConnectionLog:
-    """The connection log of the daemon: every record goes to every sink."""
-
-    def __init__(
-        self,
-        sinks: Sequence[Sink],
-        *,
-        node: str,
-        queue_lines: int = QUEUE_LINES,
-        unix_time: Callable[[], float] = time.time,
-    ) -> None:
-        self._writers = [_Writer(sink, node, queue_lines, unix_time) for sink in sinks]
-        self._followers: list[Callable[[ConnectionRecord], None]] = []
-
-    def follow(self, follower: Callable[[ConnectionRecord], None]) -> None:
-        """Give every record from now on to this one as well, the moment it is written; it has to return at once."""
-        self._followers.append(follower)
-
-    def write(self, record: ConnectionRecord) -> None:
-        """Queue the record for every sink. Returns at once and never fails."""
-        for writer in self._writers:
-            writer.offer(record)
-        for follower in self._followers:
-            _tell(follower, record)
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Bring lines to the sinks until cancelled."""
-        async with trio.open_nursery() as nursery:
-            for writer in self._writers:
-                nursery.start_soon(writer.run)
-            task_status.started()
-
-    async def drain(self, timeout_s: float) -> None:
-        """Wait until everything queued has been written, but not longer than `timeout_s`."""
-        for writer in self._writers:
-            writer.hurry()
-        with trio.move_on_after(timeout_s):
-            for writer in self._writers:
-                await writer.idle()
-        for status in self.status():
-            if status.queued:
-                logger.error("connection log ends with records unwritten", sink=status.name, records=status.queued)
-
-    def reopen(self) -> None:
-        """Have every sink reopen its file before its next line: what SIGHUP means to logrotate."""
-        for writer in self._writers:
-            writer.reopen()
-
-    def status(self) -> tuple[SinkStatus, ...]:
-        """How the sinks fare."""
-        return tuple(writer.status() for writer in self._writers)
-
-
-def _tell(follower: Callable[[ConnectionRecord], None], record: ConnectionRecord) -> None:
-    """A fault of the follower's is not the session's that the record is about."""
-    try:
-        follower(record)
-    except Exception:
-        logger.exception("a connection record could not be followed", connection_id=record.connection_id)
-
-
-class _Writer:
+class SinkWriter:
     """The queue before one sink, and the task that empties it."""
 
     def __init__(self, sink: Sink, node: str, queue_lines: int, unix_time: Callable[[], float]) -> None:
@@ -123,6 +61,8 @@ class _Writer:
         self._lost = 0
         self._failing: str | None = None
         self._reopen = False
+        self._wanted = sink
+        self._scope: trio.CancelScope | None = None
         self._busy = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -144,6 +84,18 @@ class _Writer:
         """Reopen the sink before the next line."""
         self._reopen = True
 
+    def adopt(self, sink: Sink) -> None:
+        """Have another sink of the same name take over before the next line, if it differs."""
+        if sink.manner != self._wanted.manner:
+            self._wanted = sink
+
+    def close(self) -> None:
+        """End `run`, and let go of the sink, unless a thread still waits for it."""
+        if self._scope is not None:
+            self._scope.cancel()
+        if not self._queue:
+            self._sink.close()
+
     def hurry(self) -> None:
         """Do not gather: what is queued goes to the sink now."""
         self._awaited.set()
@@ -158,6 +110,10 @@ class _Writer:
 
     async def run(self) -> None:
         """Write until cancelled. A thread that hangs in the sink is left behind: it must not hold up the end."""
+        with trio.CancelScope() as self._scope:
+            await self._write()
+
+    async def _write(self) -> None:
         pause_s = RETRY_FIRST_S
         while True:
             await self._busy.wait()
@@ -180,6 +136,10 @@ class _Writer:
         Only this thread takes from the left of the queue and only the trio thread appends to its right, which
         `deque` allows without a lock.
         """
+        wanted = self._wanted
+        if wanted is not self._sink:
+            self._sink.close()
+            self._sink = wanted
         if self._reopen:
             self._reopen = False
             self._sink.reopen()

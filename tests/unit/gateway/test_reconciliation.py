@@ -9,7 +9,15 @@ from cryptography import x509
 from gateway.endpoint_settings import Terms
 from gateway.reconciliation import SESSIONS_AT_ONCE
 from gateway.verification import Reverifier
-from policy import AuthorizationRule, EndpointSpec, GatewaySpec, ServerCertificate, compare, compile_access
+from policy import (
+    AuthorizationRule,
+    EndpointSpec,
+    GatewaySpec,
+    LogDestination,
+    ServerCertificate,
+    compare,
+    compile_access,
+)
 from tests.unit.gateway.world import LAB, OFFICE, World, make_spec, pki
 from tunnel.events import CloseReason
 
@@ -79,6 +87,16 @@ async def test_a_new_banner_disturbs_nobody_and_is_for_those_who_come() -> None:
     assert client.closed is None
     assert not any("echo" in option for option in client.connection.options)
     assert 'echo "msg For work only."' in world.connect(pki().client("bob")).connection.options
+
+
+async def test_records_of_live_sessions_go_where_the_new_spec_says() -> None:
+    world = World(make_spec(connection_log=None))
+    world.connect()
+    await adopt(world, make_spec(connection_log=LogDestination("vpn")))
+    world.advance(61)
+    await adopt(world, make_spec(connection_log=None))
+    world.endpoint.peer_exited(0)
+    assert [record.log_group for record in world.log.records] == [None, "vpn", None]
 
 
 async def test_a_revoked_client_is_turned_away_and_the_others_stay() -> None:

@@ -1,8 +1,11 @@
 import re
 
+import pytest
+
 from gateway.connection_log import RefusalReason
 from gateway.session_log import SessionLog, endpoint_id, new_connection_id
-from tests.unit.gateway.world import RecordingLog, World
+from policy import LogDestination
+from tests.unit.gateway.world import RecordingLog, World, make_spec
 from tunnel.events import CloseReason
 from tunnel.plane import Path, Transport
 
@@ -19,7 +22,7 @@ def test_an_endpoint_has_one_id_and_connections_have_many() -> None:
 
 def test_a_refused_stranger_is_recorded_with_the_address() -> None:
     log = RecordingLog()
-    writer = SessionLog(log, "gw1", "main", lambda: 1769847302.0)
+    writer = SessionLog(log, "gw1", "main", lambda: 1769847302.0, None)
     writer.refused(Path(Transport.TCP, ("198.51.100.9", 50096)), RefusalReason.WRONG_CONTROL_KEY, "wrong key")
     record = log.records[0].as_json()
     expected = {
@@ -31,8 +34,18 @@ def test_a_refused_stranger_is_recorded_with_the_address() -> None:
         "transport-protocol": "tcp",
         "connection-last-update-time": "2026-01-31 08:15:02",
         "node": "gw1",
+        "log-group": "NA",
+        "log-stream": "NA",
     }
     assert record.items() >= expected.items()
+
+
+@pytest.mark.parametrize(("stream", "wanted"), [("staff", "staff"), ("", endpoint_id("main"))])
+def test_every_record_names_its_log_group_and_its_stream(stream: str, wanted: str) -> None:
+    world = World(make_spec(connection_log=LogDestination("vpn", stream)))
+    world.connect()
+    world.endpoint.peer_exited(0)
+    assert [(record.log_group, record.log_stream) for record in world.log.records] == 2 * [("vpn", wanted)]
 
 
 def test_a_session_is_recorded_with_all_that_is_known_of_it() -> None:

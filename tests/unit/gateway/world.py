@@ -132,7 +132,7 @@ class RecordingLog(ConnectionLog):
     """Keeps records, for want of sinks."""
 
     def __init__(self) -> None:
-        super().__init__((), node="gw1")
+        super().__init__({}, node="gw1")
         self.records: list[ConnectionRecord] = []
 
     def write(self, record: ConnectionRecord) -> None:

@@ -15,7 +15,7 @@ import policy
 from gateway.actions import Quotas, ServiceSettings
 from gateway.config import check_config, load_config, models, models_service
 from gateway.config.files import Surroundings
-from gateway.config.settings import ConnectionLogSettings, EndpointDefaults, LogSettings, StoreSettings
+from gateway.config.settings import EndpointDefaults, LogGroupSettings, LogSettings, StoreSettings
 from tests.unit.gateway.config.test_models import KEYS, Key, every_key
 from tests.unit.gateway.config_files import EXAMPLE, example
 
@@ -65,7 +65,9 @@ def test_a_default_in_the_example_is_the_model_s(key: Key, shared_home: Path) ->
     value: object = models.ConfigFile.model_validate(example(), context=surroundings)
     for step in (*key.section, key.name):
         value = value[step] if isinstance(step, int) else getattr(value, step)  # type: ignore[index]
-    is_illustration = key.info.default is None or key.name in {
+    is_illustration = key.info.default is None or key.path == "log_group[0].file"
+    is_illustration |= key.name in {
+        "log_group",
         "target_network",
         "route",
         "authorization_rule",
@@ -88,7 +90,9 @@ def test_a_default_in_the_example_is_the_model_s(key: Key, shared_home: Path) ->
         (models.Authentication, policy.CertificateAuthentication),
         (models.ControlChannel, policy.ControlChannel),
         (models.Log, LogSettings),
-        (models.ConnectionLog, ConnectionLogSettings),
+        (models.ConnectionLog, LogGroupSettings),
+        (models.LogGroup, LogGroupSettings),
+        (models.EndpointConnectionLog, policy.LogDestination),
         (models_service.Store, StoreSettings),
         (models_service.Api, ServiceSettings),
         (models_service.Quotas, Quotas),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import ConfigError, check_config, load_config
+from gateway.config import ConfigError, LogGroupSettings, check_config, load_config
 from gateway.config.reading import MAX_CONFIG_SIZE
 from policy import ControlChannelProtection, HostFacts
 from tests.unit.gateway.config_files import Table, write_config
@@ -74,9 +74,7 @@ def test_settings_can_be_set(home: Path) -> None:
     assert settings.control_socket == Path("/run/x.sock")
     assert settings.pki_dir == Path("/pki")
     assert settings.node == "n1"
-    assert settings.connection_log.file is None
-    assert settings.connection_log.rotate_bytes == 0
-    assert settings.connection_log.journal
+    assert settings.log_groups["default"] == LogGroupSettings(None, rotate_bytes=0, journal=True)
 
 
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
