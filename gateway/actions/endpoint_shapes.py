@@ -11,6 +11,7 @@ from sqlalchemy import select
 from gateway.actions.objects import status_shape
 from gateway.actions.tagging import tags_of, tags_shape
 from gateway.store.schema import association
+from gateway.store.statements import rows_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,13 +44,13 @@ def with_name(row: Row[Any], tags: Mapping[str, str]) -> Mapping[str, str]:
 
 def _networks_of(call: Call, endpoint_ids: Iterable[str]) -> dict[str, list[str]]:
     """The subnets that are associated with each endpoint."""
-    rows = call.connection.execute(
+    query = (
         select(association.c.endpoint_id, association.c.subnet_id)
-        .where(association.c.endpoint_id.in_(list(endpoint_ids)), association.c.ended_at.is_(None))
+        .where(association.c.ended_at.is_(None))
         .order_by(association.c.created_at, association.c.id)
     )
     networks: dict[str, list[str]] = {}
-    for row in rows:
+    for row in rows_among(call.connection, query, association.c.endpoint_id, tuple(endpoint_ids)):
         networks.setdefault(row.endpoint_id, []).append(row.subnet_id)
     return networks
 

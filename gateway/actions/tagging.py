@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, insert, select
 
 from gateway.actions.call import ActionError, Call
 from gateway.store.schema import tag
+from gateway.store.statements import rows_among
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -22,10 +23,8 @@ _RESERVED = "aws:"
 def tags_of(call: Call, resource_ids: Collection[str]) -> dict[str, dict[str, str]]:
     """The tags of each of these objects, by key; every id is in it."""
     found: dict[str, dict[str, str]] = {resource_id: {} for resource_id in resource_ids}
-    rows = call.connection.execute(
-        select(tag.c.resource_id, tag.c.key, tag.c.value).where(tag.c.resource_id.in_(list(resource_ids)))
-    )
-    for row in rows:
+    query = select(tag.c.resource_id, tag.c.key, tag.c.value)
+    for row in rows_among(call.connection, query, tag.c.resource_id, found):
         found[row.resource_id][row.key] = row.value
     return found
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import select
 
 from gateway.store import schema
+from gateway.store.statements import rows_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection, FromClause, Row, Select
+    from sqlalchemy import Connection, Row, Select, Table
 
     from gateway.store import Store
 
@@ -206,38 +207,44 @@ def certificate_arns(row: EndpointRow) -> set[str]:
     return {row.server_certificate_arn, *roots} - {""}
 
 
+_OURS = (schema.endpoint.c.origin == "api") & schema.endpoint.c.ended_at.is_(None)
+"""The endpoints that are made at run time, and are there."""
+
+
 def _endpoint_rows(connection: Connection) -> tuple[EndpointRow, ...]:
     table = schema.endpoint.c
-    query = select(schema.endpoint).where(table.origin == "api", table.ended_at.is_(None))
-    return _records(EndpointRow, connection, query.order_by(table.created_at, table.id))
+    return _records(
+        EndpointRow, connection.execute(select(schema.endpoint).where(_OURS).order_by(table.created_at, table.id))
+    )
 
 
 def _with_its_own(connection: Connection, rows: tuple[EndpointRow, ...]) -> Iterable[ManagedEndpoint]:
-    ids = [row.id for row in rows]
-    own = schema.association.c
-    alive = select(schema.association).where(own.endpoint_id.in_(ids), own.ended_at.is_(None))
-    associations = _by_endpoint(_records(AssociationRow, connection, alive.order_by(own.created_at, own.id)))
-    routes = _by_endpoint(_records(RouteRow, connection, _of(schema.route, ids, "destination_cidr", "subnet_id")))
+    def own(kind: type[T], query: Select[Any]) -> tuple[T, ...]:
+        return _records(kind, connection.execute(query))
+
+    alive = _of_ours(schema.association, "created_at", "id").where(schema.association.c.ended_at.is_(None))
+    associations = _by_endpoint(own(AssociationRow, alive))
+    routes = _by_endpoint(own(RouteRow, _of_ours(schema.route, "endpoint_id", "destination_cidr", "subnet_id")))
     rules = _by_endpoint(
-        _records(RuleRow, connection, _of(schema.authorization_rule, ids, "destination_cidr", "group_id"))
+        own(RuleRow, _of_ours(schema.authorization_rule, "endpoint_id", "destination_cidr", "group_id"))
     )
-    crls = {crl.endpoint_id: crl for crl in _records(CrlRow, connection, _of(schema.crl, ids))}
+    crls = {crl.endpoint_id: crl for crl in own(CrlRow, _of_ours(schema.crl))}
     groups = _association_groups(connection)
     for row in rows:
         own_groups = {one.id: groups[one.id] for one in associations[row.id] if one.id in groups}
         yield ManagedEndpoint(row, associations[row.id], routes[row.id], rules[row.id], crls.get(row.id), own_groups)
 
 
-def _of(table: FromClause, endpoint_ids: list[str], *order: str) -> Select[Any]:
-    """The rows of some endpoints, in an order that does not depend on the database."""
-    columns = (table.c[name] for name in ("endpoint_id", *order))
-    return select(table).where(table.c.endpoint_id.in_(endpoint_ids)).order_by(*columns)
+def _of_ours(table: Table, *order: str) -> Select[Any]:
+    """The rows of our endpoints, in an order that does not depend on the database."""
+    joined = select(table).join(schema.endpoint, table.c.endpoint_id == schema.endpoint.c.id)
+    return joined.where(_OURS).order_by(*(table.c[name] for name in order))
 
 
 def _certificates(connection: Connection, rows: tuple[EndpointRow, ...]) -> dict[str, CertificateRow]:
     arns = set[str]().union(*(certificate_arns(row) for row in rows))
-    query = select(schema.certificate).where(schema.certificate.c.arn.in_(arns))
-    return {row.arn: row for row in _records(CertificateRow, connection, query)}
+    found = rows_among(connection, select(schema.certificate), schema.certificate.c.arn, arns)
+    return {row.arn: row for row in _records(CertificateRow, found)}
 
 
 def _association_groups(connection: Connection) -> Mapping[str, tuple[str, ...]]:
@@ -251,7 +258,7 @@ def _association_groups(connection: Connection) -> Mapping[str, tuple[str, ...]]
 def _groups(connection: Connection) -> dict[str, GroupRow]:
     rules: defaultdict[str, list[GroupRuleRow]] = defaultdict(list)
     table = schema.security_group_rule
-    for rule in _records(GroupRuleRow, connection, select(table).order_by(table.c.id)):
+    for rule in _records(GroupRuleRow, connection.execute(select(table).order_by(table.c.id))):
         rules[rule.group_id].append(rule)
     groups = connection.execute(select(schema.security_group).order_by(schema.security_group.c.id))
     return {group.id: GroupRow(group.id, group.name, tuple(rules[group.id])) for group in groups}
@@ -264,9 +271,9 @@ def _by_endpoint(records: Iterable[Any]) -> Mapping[str, tuple[Any, ...]]:
     return found
 
 
-def _records(kind: type[T], connection: Connection, query: Select[Any]) -> tuple[T, ...]:
+def _records(kind: type[T], rows: Iterable[Row[Any]]) -> tuple[T, ...]:
     names = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # they are dataclasses
-    return tuple(kind(**{name: _value(row, name) for name in names}) for row in connection.execute(query))
+    return tuple(kind(**{name: _value(row, name) for name in names}) for row in rows)
 
 
 def _value(row: Row[Any], name: str) -> Any:
