@@ -27,7 +27,6 @@ from gateway.store.schema import (
     security_group_rule,
 )
 from gateway.store.statements import rows_among
-from gateway.store.statements import rows_among
 from policy import ALL_PROTOCOLS, ANY
 
 if TYPE_CHECKING:
