@@ -1,7 +1,7 @@
 """Writes what happens to connections into the tables `connection`, `connection_event` and `usage`.
 
 Functions on an open write transaction. They own the mapping from records to rows; when they are called, and what is
-done while the database is away, is `mirror`'s.
+done while the database is away, is `mirror`'s. What is written for each client that connects costs as little as it can.
 
 Usage is accounted by the second, so its times are whole seconds, cut as the log's `connection-duration-seconds` cuts
 them. An interval that has no end yet was going on at `seen_at`; after a kill that is where it ended.
@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, case, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, case, func, select, update
 
 from gateway.connection_log import AttemptStatus, RecordType, build_loss_line
+from gateway.store.many_rows import ManyRows
 from gateway.store.schema import connection as connections
 from gateway.store.schema import connection_event as events
 from gateway.store.schema import endpoint as endpoints
 from gateway.store.schema import usage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
     from gateway.connection_log import ConnectionRecord, Counters
     from gateway.managed.backlog import Batch
@@ -47,11 +48,11 @@ def write_batch(transaction: Connection, batch: Batch, *, node: str, now: float)
     """
     homeless = _write_states(transaction, batch.states) if batch.states else frozenset[str]()
     if batch.counters:
-        transaction.execute(_SET_COUNTERS, [_counters_row(*changed, now) for changed in batch.counters])
+        _SET_COUNTERS.execute(transaction, [_counters_row(*changed, now) for changed in batch.counters])
     lines = [_loss_row(batch.lost_events, node, now)] if batch.lost_events else []
     lines += map(_event_row, batch.events)
     if lines:
-        transaction.execute(insert(events), lines)
+        _ADD_EVENTS.execute(transaction, lines)
     return homeless
 
 
@@ -91,16 +92,6 @@ def end_orphans(transaction: Connection, node: str, known: Collection[str]) -> t
     return tuple(connection_id for connection_id, _ in orphans)
 
 
-_SET_COUNTERS = (
-    update(connections)
-    .where(connections.c.id == bindparam("its_id"))
-    .values(
-        {
-            name: bindparam(f"now_{name}")
-            for name in ("ingress_bytes", "egress_bytes", "ingress_packets", "egress_packets", "updated_at")
-        }
-    )
-)
 _END_ORPHAN = (
     update(connections)
     .where(connections.c.id == bindparam("its_id"))
@@ -114,109 +105,131 @@ _END_USAGE = (
 
 
 def _write_states(transaction: Connection, states: Sequence[ConnectionRecord]) -> frozenset[str]:
-    wanted = {record.endpoint_id for record in states}
-    found = frozenset(transaction.scalars(select(endpoints.c.id).where(endpoints.c.id.in_(wanted))))
-    rows = [_connection_row(record) for record in states if record.endpoint_id in found]
-    if rows:
-        _upsert_connections(transaction, rows)
-    _upsert_usage(transaction, [_usage_row(record) for record in states])
+    found = frozenset(transaction.scalars(_ENDPOINT_IDS))
+    at_home = [_connection_row(record) for record in states if record.endpoint_id in found]
+    if at_home:
+        _UPSERT_CONNECTIONS.execute(transaction, at_home)
+    _UPSERT_USAGE.execute(transaction, [_usage_row(record) for record in states])
     return frozenset(record.connection_id for record in states if record.endpoint_id not in found)
 
 
-def _upsert_connections(transaction: Connection, rows: list[dict[str, Any]]) -> None:
+# Statements, each with what makes its rows
+
+_COUNTED: Final = ("ingress_bytes", "egress_bytes", "ingress_packets", "egress_packets")
+_ENDPOINT_IDS: Final = select(endpoints.c.id)
+
+
+def _upsert_connections(insert: Any) -> Any:
     """What a connection is called and since when stays; a status that somebody asked for stays until its end."""
-    statement = _insert(transaction, connections)
+    statement = insert(connections)
     new = statement.excluded
-    changing = ("client_ip", "device_ip", "device_port", "updated_at")
-    counted = ("ingress_bytes", "egress_bytes", "ingress_packets", "egress_packets")
-    changes = {name: new[name] for name in (*changing, *counted)} | {
+    changes = {name: new[name] for name in ("client_ip", "device_ip", "device_port", "updated_at", *_COUNTED)} | {
         "ended_at": func.coalesce(new.ended_at, connections.c.ended_at),
         "status_code": case((new.ended_at.is_not(None), new.status_code), else_=connections.c.status_code),
     }
-    transaction.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changes), rows)
+    return statement.on_conflict_do_update(index_elements=["id"], set_=changes)
 
 
-def _upsert_usage(transaction: Connection, rows: list[dict[str, Any]]) -> None:
-    statement = _insert(transaction, usage)
+_UPSERT_CONNECTIONS: Final = ManyRows(
+    (
+        *("id", "endpoint_id", "node", "status_code", "common_name", "groups", "client_ip"),
+        *("device_ip", "device_port", "transport_protocol", "device_type", "client_version"),
+        *("established_at", "updated_at", "ended_at", *_COUNTED),
+    ),
+    _upsert_connections,
+)
+
+
+def _connection_row(record: ConnectionRecord) -> tuple[Any, ...]:
+    return (
+        record.connection_id,
+        record.endpoint_id,
+        record.node,
+        "active" if record.ended_at is None else "terminated",
+        _text(record.common_name, 255),
+        _list_text(record.groups),
+        str(record.client_ip or ""),
+        record.device_ip,
+        record.port,
+        record.transport_protocol,
+        _text(record.device_type, 64),
+        _text(record.client_version, 64),
+        _started(record),
+        record.updated_at,
+        record.ended_at,
+        *_counts(record.counters),
+    )
+
+
+def _set_counters(_insert: Any) -> Any:
+    changes: dict[str, Any] = {name: bindparam(f"now_{name}") for name in ("updated_at", *_COUNTED)}
+    return update(connections).where(connections.c.id == bindparam("its_id")).values(changes)
+
+
+_SET_COUNTERS: Final = ManyRows(("now_updated_at", *(f"now_{name}" for name in _COUNTED), "its_id"), _set_counters)
+
+
+def _counters_row(connection_id: str, counters: Counters, now: float) -> tuple[Any, ...]:
+    return now, *_counts(counters), connection_id
+
+
+def _counts(counters: Counters) -> tuple[int, int, int, int]:
+    return counters.ingress_bytes, counters.egress_bytes, counters.ingress_packets, counters.egress_packets
+
+
+def _upsert_usage(insert: Any) -> Any:
+    statement = insert(usage)
     changes = {"seen_at": statement.excluded.seen_at, "ended_at": statement.excluded.ended_at}
-    transaction.execute(statement.on_conflict_do_update(index_elements=["kind", "id"], set_=changes), rows)
+    return statement.on_conflict_do_update(index_elements=["kind", "id"], set_=changes)
 
 
-def _insert(transaction: Connection, table: Table) -> Any:
-    """An INSERT that knows ON CONFLICT, which both engines have and SQLAlchemy keeps in their dialects."""
-    return (postgresql if transaction.dialect.name == "postgresql" else sqlite).insert(table)
+_UPSERT_USAGE: Final = ManyRows(
+    ("kind", "id", "endpoint_id", "name", "groups", "started_at", "seen_at", "ended_at"), _upsert_usage
+)
 
 
-def _connection_row(record: ConnectionRecord) -> dict[str, Any]:
-    return {
-        "id": record.connection_id,
-        "endpoint_id": record.endpoint_id,
-        "node": record.node,
-        "status_code": "active" if record.ended_at is None else "terminated",
-        "common_name": _text(record.common_name, 255),
-        "groups": list(record.groups),
-        "client_ip": str(record.client_ip or ""),
-        "device_ip": record.device_ip,
-        "device_port": record.port,
-        "transport_protocol": record.transport_protocol,
-        "device_type": _text(record.device_type, 64),
-        "client_version": _text(record.client_version, 64),
-        "established_at": _started(record),
-        "updated_at": record.updated_at,
-        "ended_at": record.ended_at,
-        **_counts(record.counters),
-    }
-
-
-def _usage_row(record: ConnectionRecord) -> dict[str, Any]:
+def _usage_row(record: ConnectionRecord) -> tuple[Any, ...]:
     started = _second(_started(record))
     seen = max(started, _second(record.updated_at if record.ended_at is None else record.ended_at))
-    return {
-        "kind": "connection",
-        "id": record.connection_id,
-        "endpoint_id": record.endpoint_id,
-        "name": _text(record.common_name, 1024),
-        "groups": list(record.groups),
-        "started_at": started,
-        "seen_at": seen,
-        "ended_at": None if record.ended_at is None else seen,
-    }
+    return (
+        "connection",
+        record.connection_id,
+        record.endpoint_id,
+        _text(record.common_name, 1024),
+        _list_text(record.groups),
+        started,
+        seen,
+        None if record.ended_at is None else seen,
+    )
 
 
-def _event_row(record: ConnectionRecord) -> dict[str, Any]:
-    return {
-        "at": record.updated_at,
-        "endpoint_id": record.endpoint_id,
-        "connection_id": record.connection_id,
-        "name": _text(record.common_name, 1024),
-        "outcome": _outcome(record),
-        "record": record.as_json(),
-    }
+_ADD_EVENTS: Final = ManyRows(
+    ("at", "endpoint_id", "connection_id", "name", "outcome", "record"), lambda insert: insert(events)
+)
 
 
-def _loss_row(lost: int, node: str, now: float) -> dict[str, Any]:
-    line = json.loads(build_loss_line(lost, node, now))
-    return {"at": now, "endpoint_id": "", "connection_id": "", "name": "", "outcome": LOST, "record": line}
+def _event_row(record: ConnectionRecord) -> tuple[Any, ...]:
+    return (
+        record.updated_at,
+        record.endpoint_id,
+        record.connection_id,
+        _text(record.common_name, 1024),
+        _outcome(record),
+        json.dumps(record.as_json()),
+    )
+
+
+def _loss_row(lost: int, node: str, now: float) -> tuple[Any, ...]:
+    return now, "", "", "", LOST, build_loss_line(lost, node, now).decode()
+
+
+# Values
 
 
 def _outcome(record: ConnectionRecord) -> str:
     if record.record_type is RecordType.RESET:
         return "ended"
     return "successful" if record.attempt_status is AttemptStatus.SUCCESSFUL else "failed"
-
-
-def _counters_row(connection_id: str, counters: Counters, now: float) -> dict[str, Any]:
-    counted = {f"now_{name}": count for name, count in _counts(counters).items()}
-    return {"its_id": connection_id, "now_updated_at": now, **counted}
-
-
-def _counts(counters: Counters) -> Mapping[str, int]:
-    return {
-        "ingress_bytes": counters.ingress_bytes,
-        "egress_bytes": counters.egress_bytes,
-        "ingress_packets": counters.ingress_packets,
-        "egress_packets": counters.egress_packets,
-    }
 
 
 def _started(record: ConnectionRecord) -> float:
@@ -228,9 +241,19 @@ def _second(at: float) -> float:
     return float(int(at))
 
 
+@lru_cache(maxsize=1024)
+def _list_text(texts: tuple[str, ...]) -> str:
+    """As JSON; many have the same groups."""
+    return json.dumps(texts)
+
+
 def _text(text: str | None, length: int) -> str:
     """What a client says of itself, as both databases take it: PostgreSQL has no NUL, no half of a surrogate pair."""
-    return (text or "").replace("\0", "").encode(errors="replace").decode()[:length]
+    if not text:
+        return ""
+    if not text.isprintable():
+        text = text.replace("\0", "").encode(errors="replace").decode()
+    return text[:length]
 
 
 def _pieces(ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
