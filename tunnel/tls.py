@@ -28,6 +28,12 @@ _READ_SIZE = 16384
 _CIPHERS_TLS12 = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
 """Forward secrecy always; OpenSSL's security level refuses what is weak."""
 
+_CIPHERS_TLS13 = b"TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"
+"""The strongest first, and of these the one whose key schedule costs less: a handshake hashes more than it encrypts."""
+
+_MODE_NO_AUTO_CHAIN = 0x8
+"""SSL_MODE_NO_AUTO_CHAIN, for which pyOpenSSL has no name: send no issuers but those that were given."""
+
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 _UNREADABLE = (ValueError, x509.InvalidVersion)
@@ -88,8 +94,12 @@ class TlsServerContext:
         Raises `TlsConfigError` when OpenSSL refuses any of it.
         """
         self._context = _new_context(minimum_version)
+        self._context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+        self._context.set_mode(_MODE_NO_AUTO_CHAIN)  # else OpenSSL verifies our own certificate in each handshake
+        _trust(self._context, client_ca)
         _use_credentials(self._context, certificate_chain, private_key)
-        _trust(self._context, client_ca, crl)
+        if crl is not None:
+            _demand_unrevoked(self._context, crl)
         self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify_callback)
 
     def new_session(self) -> TlsSession:
@@ -116,7 +126,7 @@ class TlsClientContext:
         self._context.set_max_proto_version(_VERSIONS[maximum_version])
         if certificate_chain is not None and private_key is not None:
             _use_credentials(self._context, certificate_chain, private_key)
-        _trust(self._context, server_ca, None)
+        _trust(self._context, server_ca)
         self._context.set_verify(SSL.VERIFY_PEER, _verify_callback)
 
     def new_session(self) -> TlsSession:
@@ -263,6 +273,7 @@ def _new_context(minimum_version: str) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(_VERSIONS[minimum_version])
     context.set_cipher_list(_CIPHERS_TLS12)
+    context.set_tls13_ciphersuites(_CIPHERS_TLS13)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
@@ -273,13 +284,24 @@ def _use_credentials(context: SSL.Context, certificate_chain: bytes, private_key
     try:
         own, *intermediates = x509.load_pem_x509_certificates(certificate_chain)
         context.use_certificate(own)
-        for intermediate in intermediates:
+        for intermediate in intermediates or _trusted_issuers(context, own):
             context.add_extra_chain_cert(intermediate)
         key = load_pem_private_key(private_key, password=None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # cryptography's union is wider than TLS keys
         context.check_privatekey()
     except (SSL.Error, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise TlsConfigError(f"The certificate and its key cannot be used for TLS: {_describe(error)}.") from error
+
+
+def _trusted_issuers(context: SSL.Context, certificate: x509.Certificate) -> list[x509.Certificate]:
+    """The authorities between a certificate and its root, where this context trusts them. The root itself all have."""
+    own = crypto.X509.from_cryptography(certificate)
+    try:
+        verified = crypto.X509StoreContext(_store(context), own).get_verified_chain()
+    except crypto.X509StoreContextError:
+        return []
+    issuers = [issuer.to_cryptography() for issuer in verified[1:]]
+    return [issuer for issuer in issuers if issuer.issuer != issuer.subject]
 
 
 def _load_authorities(pem: bytes) -> list[crypto.X509]:
@@ -289,20 +311,27 @@ def _load_authorities(pem: bytes) -> list[crypto.X509]:
         raise TlsConfigError(f"The CA certificates cannot be read: {_describe(error)}.") from error
 
 
-def _trust(context: SSL.Context, authorities: bytes, crl: bytes | None) -> None:
-    store = context.get_cert_store()
-    if store is None:
-        raise TlsConfigError("OpenSSL gave a context without a certificate store.")
+def _trust(context: SSL.Context, authorities: bytes) -> None:
+    store = _store(context)
     for authority in _load_authorities(authorities):
         store.add_cert(authority)
-    if crl is None:
-        return
+
+
+def _demand_unrevoked(context: SSL.Context, crl: bytes) -> None:
+    store = _store(context)
     try:
         for revocations in _load_crls(crl):
             store.add_crl(revocations)
     except (ValueError, crypto.Error) as error:
         raise TlsConfigError(f"The certificate revocation list cannot be used: {_describe(error)}.") from error
     store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+
+
+def _store(context: SSL.Context) -> crypto.X509Store:
+    store = context.get_cert_store()
+    if store is None:
+        raise TlsConfigError("OpenSSL gave a context without a certificate store.")
+    return store
 
 
 def _load_crls(pem: bytes) -> list[x509.CertificateRevocationList]:

@@ -179,6 +179,38 @@ def test_a_chain_through_an_intermediate_needs_the_list_of_the_clients_issuer_on
     assert revoked.reason is CloseReason.CERTIFICATE_REVOKED
 
 
+def shown_chain(client: TlsSession) -> list[x509.Certificate]:
+    return client._connection.get_peer_cert_chain(as_cryptography=True) or []
+
+
+def test_clients_are_shown_what_they_cannot_have_and_not_the_root() -> None:
+    middle = issue("middle", CA, authority=True)
+    host = issue("server", middle, usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    whole, trusted = host.pem + middle.pem, middle.pem + CA.pem
+    for chain, authorities in ((whole, CA.pem), (host.pem, trusted), (whole, trusted)):
+        context = TlsServerContext(certificate_chain=chain, private_key=host.key_pem, client_ca=authorities)
+        peer = client()
+        shake_hands(context.new_session(), peer)
+        assert shown_chain(peer) == [host.certificate, middle.certificate]
+
+
+def test_a_certificate_of_somebody_elses_authority_goes_alone() -> None:
+    peer = client()
+    host = issue("server", OTHER_CA, usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    context = TlsServerContext(certificate_chain=host.pem, private_key=host.key_pem, client_ca=CA.pem)
+    with pytest.raises(HandshakeError):
+        shake_hands(context.new_session(), peer)
+    assert shown_chain(peer) == [host.certificate]
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_the_gateway_chooses_the_cipher(version: str) -> None:
+    host, peer = server(), client(maximum_version=version)
+    shake_hands(host, peer)
+    expected = {"1.2": "ECDHE-ECDSA-AES256-GCM-SHA384", "1.3": "TLS_CHACHA20_POLY1305_SHA256"}
+    assert peer._connection.get_cipher_name() == expected[version]
+
+
 def test_all_that_waits_comes_out_at_once_however_much_it_is() -> None:
     one, other = server(), client()
     shake_hands(one, other)
