@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from gateway.actions.call import ActionError, Call, action
 from gateway.actions.certificate_store import authorities_in, refuse_problems
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from sqlalchemy import Row
 
-__all__ = ["export_crl", "import_crl"]
+__all__ = ["delete_crl", "export_crl", "import_crl"]
 
 _MEMBER = "CertificateRevocationList"
 
@@ -59,6 +59,23 @@ def export_crl(call: Call) -> dict[str, Any]:
     owner = find_endpoint(call, call.parameters["ClientVpnEndpointId"])
     row = _find(call, owner.id)
     return {} if row is None else {"CertificateRevocationList": row.pem, "Status": status_shape(row)}
+
+
+@action("DeleteClientVpnClientCertificateRevocationList", changes=True)
+def delete_crl(call: Call) -> dict[str, Any]:
+    """Take the list away: nothing is revoked any more, and who was may connect again. AWS has no such action.
+
+    Raises `InvalidClientVpnCertificateRevocationListNotFound`.
+    """
+    owner = find_endpoint(call, call.parameters["ClientVpnEndpointId"], for_change=True)
+    former = _find(call, owner.id)
+    if former is None:
+        raise ActionError(
+            "InvalidClientVpnCertificateRevocationListNotFound", f"The endpoint {owner.id} has no revocation list."
+        )
+    call.before = _records_in(former.pem)
+    call.connection.execute(delete(crl).where(crl.c.endpoint_id == owner.id))
+    return {"Return": True}
 
 
 def _parsed(call: Call) -> Sequence[x509.CertificateRevocationList]:
@@ -95,8 +112,12 @@ def _put(call: Call, endpoint_id: str, pem: str) -> None:
     if former is None:
         call.connection.execute(insert(crl).values(endpoint_id=endpoint_id, **values))
     else:
-        call.before = [_record(one) for one in parse_crls(former.pem.encode())]
+        call.before = _records_in(former.pem)
         call.connection.execute(update(crl).where(crl.c.endpoint_id == endpoint_id).values(**values))
+
+
+def _records_in(pem: str) -> list[dict[str, Any]]:
+    return [_record(one) for one in parse_crls(pem.encode())]
 
 
 def _record(one: x509.CertificateRevocationList) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,13 @@ def test_a_second_network_reaches_clients_that_are_connected(site: ManagedSite, 
         assert site.reaches_office(carol)
 
 
-def test_a_revocation_list_turns_away_whom_it_names(site: ManagedSite, endpoint_id: str) -> None:
+def has_list(site: ManagedSite, endpoint_id: str) -> bool:
+    status = json.loads(site.gateway.portway("status", "--json"))
+    (endpoint,) = [one for one in status["endpoints"] if one["name"] == endpoint_id]
+    return any("revocation list" in expiry["what"] for expiry in endpoint["expiries"])
+
+
+def test_a_revocation_list_turns_away_whom_it_names_for_as_long_as_it_is_there(site: ManagedSite, endpoint_id: str) -> None:
     portway("pki", "client", "eve", "--group=engineering", "--dir", site.pki)
     with site.connect(endpoint_id, "alice") as alice, site.connect(endpoint_id, "eve") as eve:
         alice.wait_connected()
@@ -127,7 +134,13 @@ def test_a_revocation_list_turns_away_whom_it_names(site: ManagedSite, endpoint_
             CertificateRevocationList=(site.pki / "crl.pem").read_text(),
         )
         site.wait_for(schema.crl, "active", endpoint_id=endpoint_id)
+        assert has_list(site, endpoint_id)
         eve.wait_for("AUTH_FAILED|TLS Error|SIGTERM", after=mark)
+        assert site.reaches_office(alice)
+        site.call("DeleteClientVpnClientCertificateRevocationList", ClientVpnEndpointId=endpoint_id)
+        eventually(lambda: not has_list(site, endpoint_id), within_s=5, what="the gateway has no list any more")
+        with site.connect(endpoint_id, "eve") as again:
+            again.wait_connected()
         assert site.reaches_office(alice)
 
 

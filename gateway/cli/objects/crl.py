@@ -43,3 +43,11 @@ def show(service: Service, endpoint: EndpointOption = None) -> None:
     if not reply.get("CertificateRevocationList"):
         raise fail("The endpoint has no list: nothing is revoked.")
     service.done(reply, reply["CertificateRevocationList"].rstrip("\n"))
+
+
+@command(app, "delete", "portway crl delete --endpoint staff")
+def delete(service: Service, endpoint: EndpointOption = None) -> None:
+    """Take away the list that an endpoint has. Whoever was revoked may connect again."""
+    endpoint_id = service.endpoint(endpoint)
+    reply = service.call("DeleteClientVpnClientCertificateRevocationList", ClientVpnEndpointId=endpoint_id)
+    service.done(reply, f"{endpoint_id} has no list any more: nothing is revoked.")

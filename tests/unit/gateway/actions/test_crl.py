@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 import gateway.actions.crl  # noqa: F401 - registers the actions
-from gateway.actions.call import ActionError
+from gateway.actions.call import ACTIONS, ActionError, Role
 from gateway.actions.settings import Quotas
 from gateway.store.schema import crl
 from tests.fuzz.strategies import damaged
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 IMPORT = "ImportClientVpnClientCertificateRevocationList"
 EXPORT = "ExportClientVpnClientCertificateRevocationList"
+DELETE = "DeleteClientVpnClientCertificateRevocationList"
 DAY = timedelta(days=1)
 
 
@@ -165,8 +166,28 @@ def test_the_list_of_a_file_s_endpoint_is_shown_and_not_changed(store: Store) ->
         invoke(store, IMPORT, ClientVpnEndpointId=FILE_ENDPOINT_ID, CertificateRevocationList=pem_of(make_crl(ROOT)))
 
 
+    with refused("UnsupportedOperation", "/etc/portway/config.toml"):
+        invoke(store, DELETE, ClientVpnEndpointId=FILE_ENDPOINT_ID)
+
+
+def test_a_list_can_be_taken_away_once(store: Store) -> None:
+    import_it(store, pem_of(revoking(1)))
+    reply, call = invoke_for_audit(store, DELETE, ClientVpnEndpointId=ENDPOINT_ID)
+    assert reply == {"Return": True}
+    assert exported(store) == {}
+    assert ([one["Entries"] for one in call.before], call.after, call.affects_gateways) == ([1], None, True)
+    with refused("InvalidClientVpnCertificateRevocationListNotFound", ENDPOINT_ID):
+        invoke(store, DELETE, ClientVpnEndpointId=ENDPOINT_ID)
+
+
+def test_who_may_import_a_list_may_take_it_away() -> None:
+    assert ACTIONS[DELETE].role is ACTIONS[IMPORT].role is Role.OPERATOR
+
+
 def test_what_a_caller_may_not_know_of_is_not_found(store: Store) -> None:
     stranger = limited_to("cvpn-endpoint-other")
+    with refused("InvalidClientVpnEndpointId.NotFound"):
+        invoke(store, DELETE, ClientVpnEndpointId=ENDPOINT_ID, caller=stranger)
     with refused("InvalidClientVpnEndpointId.NotFound"):
         exported(store, caller=stranger)
     with refused("InvalidClientVpnEndpointId.NotFound"):

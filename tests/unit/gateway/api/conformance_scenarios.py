@@ -248,6 +248,7 @@ def speak_of_revocation(talk: Conversation, endpoint_id: str) -> None:
     talk.say("ImportClientVpnClientCertificateRevocationList", **of, CertificateRevocationList=CRL)
     said = talk.say("ExportClientVpnClientCertificateRevocationList", **of)
     assert said["CertificateRevocationList"] == CRL
+    talk.say("DeleteClientVpnClientCertificateRevocationList", **of)
     assert "client" in talk.say("ExportClientVpnClientConfiguration", **of)["ClientConfiguration"]
 
 
