@@ -91,6 +91,11 @@ name = "uplink"
 interface = "{uplink.interface}"
 cidr = "{network}"
 
+# What these endpoints have where the API has no word for it: where clients find them, and what names their groups.
+[endpoint_defaults]
+public_hostname = "{uplink.address.ip}"
+groups_from = "subject.OU"
+
 [[endpoint]]
 name = "main"
 public_hostname = "{uplink.address.ip}"

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from tunnel import generate_static_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.store import Vault
 
-__all__ = ["TLS_CRYPT", "make_control_channel_keys", "open_control_channel_keys"]
+__all__ = ["TLS_CRYPT", "make_control_channel_keys", "open_control_channel_keys", "seal_control_channel_keys"]
 
 TLS_CRYPT = "tls_crypt_key"
 """256 octets: what an OpenVPN static key file holds."""
@@ -19,8 +21,12 @@ TLS_CRYPT = "tls_crypt_key"
 
 def make_control_channel_keys(vault: Vault) -> bytes:
     """Make the keys of a new endpoint, sealed for the column `control_channel_keys`."""
-    keys = {TLS_CRYPT: base64.b64encode(generate_static_key().octets).decode()}
-    return vault.seal(json.dumps(keys).encode())
+    return seal_control_channel_keys(vault, {TLS_CRYPT: generate_static_key().octets})
+
+
+def seal_control_channel_keys(vault: Vault, keys: Mapping[str, bytes]) -> bytes:
+    """What that column holds for these keys."""
+    return vault.seal(json.dumps({name: base64.b64encode(key).decode() for name, key in keys.items()}).encode())
 
 
 def open_control_channel_keys(vault: Vault, sealed: bytes | None) -> dict[str, bytes]:

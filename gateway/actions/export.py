@@ -32,10 +32,10 @@ __all__ = ["export_configuration"]
 def export_configuration(call: Call) -> dict[str, Any]:
     """Build the profile. Raises `UnsupportedOperation` where none can be built."""
     row = find_endpoint(call, call.parameters["ClientVpnEndpointId"])
-    if row.origin == "file":
+    if row.origin == "file" and not row.settings.get("control_channel"):
         raise ActionError(
             "UnsupportedOperation",
-            f"The endpoint {row.id} is declared in {row.declared_in}, and so are its keys. "
+            f"The endpoint {row.id} accepts keys only that are each client's own, or kept in {row.declared_in}. "
             f"Run `portway profile NAME --endpoint {row.name}` there: it makes complete profiles.",
         )
     host = endpoint_name(call, row)

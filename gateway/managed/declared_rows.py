@@ -1,22 +1,23 @@
 """Rows for what configuration files declare: an endpoint of a file, in the words of the API.
 
-Pure: specs go in, rows come out. What has no word there (ciphers, keepalive, …) is not shown.
+Pure: specs go in, rows without secrets come out. What has no word there and is in no profile (keepalive, …) is left out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.endpoint_options import EndpointOptions
 from gateway.object_ids import endpoint_id, subnet_id, vpc_id
-from policy import LOCAL
+from policy import LOCAL, ControlChannelProtection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gateway.config import Network
-    from policy import EndpointSpec, TargetNetwork
+    from policy import EndpointSpec, LogDestination, TargetNetwork
 
 __all__ = ["DeclaredEndpoint", "EndpointRows", "endpoint_rows", "network_rows"]
 
@@ -146,19 +147,43 @@ def _endpoint_row(endpoint: DeclaredEndpoint, file: Path, arns: Mapping[bytes, s
         "dns_servers": [str(server) for server in spec.dns_servers],
         "split_tunnel": spec.split_tunnel,
         "session_timeout_hours": spec.session_timeout_hours,
-        "disconnect_on_session_timeout": True,
+        "disconnect_on_session_timeout": spec.disconnect_on_session_timeout,
         "vpc_id": _vpc_id(endpoint),
         "default_security_group_ids": [],
-        "connection_log_options": {"Enabled": False},
+        "connection_log_options": _log_options(spec.connection_log),
         "client_connect_options": {"Enabled": False},
-        "client_login_banner_options": {"Enabled": False},
-        "client_route_enforcement_options": {"Enforced": False},
+        "client_login_banner_options": {"Enabled": bool(spec.login_banner)}
+        | ({"BannerText": spec.login_banner} if spec.login_banner else {}),
+        "client_route_enforcement_options": {"Enforced": spec.client_route_enforcement},
         "self_service_portal": False,
         "endpoint_ip_address_type": "ipv4",
         "traffic_ip_address_type": "ipv4",
-        "settings": {"listen": str(spec.listen), "public_hostname": spec.public_hostname},
+        "settings": _settings(spec),
         "control_channel_keys": None,
     }
+
+
+def _settings(spec: EndpointSpec) -> dict[str, Any]:
+    """What exported profiles follow from, and where it listens; a key that all clients share can be in a profile."""
+    shared = (ControlChannelProtection.TLS_CRYPT, ControlChannelProtection.NONE)
+    protection = next((one for one in shared if one in spec.control_channel.accept), None)
+    options = EndpointOptions.model_validate(
+        {
+            "listen": str(spec.listen),
+            "public_hostname": spec.public_hostname,
+            "control_channel": protection.value if protection else None,
+            "tls_version_min": spec.tls_version_min,
+            "data_channel": asdict(spec.data_channel),
+        }
+    )
+    return options.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
+def _log_options(destination: LogDestination | None) -> dict[str, Any]:
+    if destination is None:
+        return {"Enabled": False}
+    stream = {"CloudwatchLogStream": destination.stream} if destination.stream else {}
+    return {"Enabled": True, "CloudwatchLogGroup": destination.group, **stream}
 
 
 def _association_row(

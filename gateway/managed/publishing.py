@@ -18,6 +18,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.actions.certificate_store import publish_certificate
+from gateway.actions.control_channel_keys import TLS_CRYPT, seal_control_channel_keys
 from gateway.actions.objects import new_id
 from gateway.managed.accounting import account_associations
 from gateway.managed.declared_rows import DeclaredEndpoint, endpoint_rows, network_rows
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.actions import ServiceSettings
     from gateway.config import Network
-    from gateway.store import Store
+    from gateway.store import Store, Vault
 
 __all__ = ["Declaration", "PublishedCertificate", "note_seen", "publish"]
 
@@ -65,7 +66,7 @@ def publish(store: Store, declaration: Declaration, now: float) -> None:
         _put(connection, schema.gateway_node, _node_row(declaration, now), ("name",))
         arns = _publish_certificates(connection, store, declaration, now)
         _replace_networks(connection, declaration)
-        _replace_endpoints(connection, declaration, arns, now)
+        _replace_endpoints(connection, store.vault, declaration, arns, now)
         account_associations(connection, now)
 
 
@@ -128,7 +129,9 @@ def _replace_networks(connection: Connection, declaration: Declaration) -> None:
     _insert(connection, table, rows)
 
 
-def _replace_endpoints(connection: Connection, declaration: Declaration, arns: Mapping[bytes, str], now: float) -> None:
+def _replace_endpoints(
+    connection: Connection, vault: Vault, declaration: Declaration, arns: Mapping[bytes, str], now: float
+) -> None:
     table = schema.endpoint
     ids = [endpoint.id for endpoint in declaration.endpoints]
     mine = (table.c.origin == "file") & or_(table.c.declared_in == str(declaration.file), table.c.id.in_(ids))
@@ -141,7 +144,7 @@ def _replace_endpoints(connection: Connection, declaration: Declaration, arns: M
     for endpoint in declaration.endpoints:
         try:
             with connection.begin_nested():
-                _write_endpoint(connection, declaration, endpoint, arns, now)
+                _write_endpoint(connection, declaration, endpoint, arns, now, keys=_keys(vault, endpoint))
         except IntegrityError as error:
             logger.warning(
                 "an endpoint of the configuration file cannot be shown, since another one has its client range",
@@ -156,9 +159,11 @@ def _write_endpoint(
     endpoint: DeclaredEndpoint,
     arns: Mapping[bytes, str],
     now: float,
+    *,
+    keys: Mapping[str, bytes],
 ) -> None:
     rows = endpoint_rows(endpoint, declaration.file, arns, _association_ids(connection, endpoint), now)
-    _put(connection, schema.endpoint, rows.endpoint, ("id",), keep=("created_at",))
+    _put(connection, schema.endpoint, rows.endpoint | keys, ("id",), keep=("created_at",))
     kept = [row["id"] for row in rows.associations]
     _remove_what_is_its_own(connection, endpoint.id, now, kept)
     for row in rows.associations:
@@ -166,6 +171,12 @@ def _write_endpoint(
     _insert(connection, schema.route, rows.routes)
     _insert(connection, schema.authorization_rule, rows.rules)
     _insert(connection, schema.crl, rows.crls)
+
+
+def _keys(vault: Vault, endpoint: DeclaredEndpoint) -> dict[str, bytes]:
+    """The column of the keys that all clients of an endpoint share, sealed."""
+    key = endpoint.spec.control_channel.tls_crypt_key
+    return {"control_channel_keys": seal_control_channel_keys(vault, {TLS_CRYPT: key} if key else {})}
 
 
 def _association_ids(connection: Connection, endpoint: DeclaredEndpoint) -> dict[str, str]:

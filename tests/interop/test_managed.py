@@ -121,7 +121,9 @@ def has_list(site: ManagedSite, endpoint_id: str) -> bool:
     return any("revocation list" in expiry["what"] for expiry in endpoint["expiries"])
 
 
-def test_a_revocation_list_turns_away_whom_it_names_for_as_long_as_it_is_there(site: ManagedSite, endpoint_id: str) -> None:
+def test_a_revocation_list_turns_away_whom_it_names_for_as_long_as_it_is_there(
+    site: ManagedSite, endpoint_id: str
+) -> None:
     portway("pki", "client", "eve", "--group=engineering", "--dir", site.pki)
     with site.connect(endpoint_id, "alice") as alice, site.connect(endpoint_id, "eve") as eve:
         alice.wait_connected()

@@ -71,3 +71,14 @@ def test_the_configuration_leads_to_the_uplinks_network() -> None:
     assert endpoint["target_network"] == [{"name": "uplink", "interface": "eth0", "cidr": "192.0.2.0/24", "nat": True}]
     assert endpoint["route"] == [{"destination": "192.0.2.0/24", "target": "uplink"}]
     assert endpoint["authorization_rule"] == [{"destination": "192.0.2.0/24", "all": True}]
+
+
+def test_endpoints_of_the_api_are_where_the_file_s_is_and_know_the_same_groups() -> None:
+    text = build_config(UPLINK, IPv4Network("10.80.0.0/22"), state=Path("/state"), pki=Path("/state/pki"))
+    config = tomllib.loads(text)
+    (endpoint,) = config["endpoint"]
+    assert config["endpoint_defaults"] == {
+        "public_hostname": endpoint["public_hostname"],
+        "groups_from": endpoint["authentication"]["groups_from"],
+    }
+    assert endpoint["public_hostname"] == "192.0.2.2"

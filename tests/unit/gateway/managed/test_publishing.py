@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
@@ -8,8 +8,10 @@ from sqlalchemy import select
 from gateway.fleet import FleetError
 from gateway.hostnet import HostProblem
 from gateway.object_ids import endpoint_id, subnet_id, vpc_id
+from gateway.profile import build_profile, find_server_authority
 from gateway.store import schema
-from tests.unit.gateway.actions.harness import refused
+from policy import ControlChannelProtection
+from tests.unit.gateway.actions.harness import invoke, refused
 from tests.unit.gateway.managed.world import LAB, OFFICE, OFFICE_ID, managed_world
 from tests.unit.gateway.test_reload import main, other
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from gateway.store import Store
 
 MAIN_ID = endpoint_id("main")
+
+
+def accepting(*protections: str) -> dict[str, Any]:
+    keys: dict[str, Any] = main()["control_channel"]
+    return keys | {"accept": list(protections)}
 
 
 async def test_an_endpoint_of_the_file_is_shown_as_it_is(tmp_path: Path, store: Store) -> None:
@@ -46,6 +53,32 @@ async def test_it_cannot_be_changed_there(tmp_path: Path, store: Store) -> None:
     async with managed_world(tmp_path, store, main()) as world:
         with refused("UnsupportedOperation", "portway reload"):
             world.modify(MAIN_ID, VpnPort=1194)
+
+
+@pytest.mark.parametrize("protection", [ControlChannelProtection.TLS_CRYPT, ControlChannelProtection.NONE])
+async def test_its_profile_is_that_of_the_file_without_the_client(
+    tmp_path: Path, store: Store, protection: ControlChannelProtection
+) -> None:
+    declared = main(
+        public_hostname="vpn.example.com",
+        control_channel=accepting("tls-auth", protection.value),
+        data_channel={"data_ciphers": ["AES-128-GCM"]},
+        tls_version_min="1.3",
+    )
+    async with managed_world(tmp_path, store, declared) as world:
+        (spec,) = world.reconciler.config.spec.endpoints
+        authority = find_server_authority(spec)
+        expected = build_profile(spec, None, (), server_authority=authority, protection=protection)
+        (exported,) = invoke(store, "ExportClientVpnClientConfiguration", ClientVpnEndpointId=MAIN_ID).values()
+        assert exported.splitlines()[1:] == expected.splitlines()[1:]  # but for the endpoint's name
+
+
+async def test_where_each_client_has_a_key_of_its_own_the_profile_is_made_where_they_are(
+    tmp_path: Path, store: Store
+) -> None:
+    async with managed_world(tmp_path, store, main(control_channel=accepting("tls-crypt-v2", "tls-auth"))):
+        with refused("UnsupportedOperation", "portway profile NAME --endpoint main"):
+            invoke(store, "ExportClientVpnClientConfiguration", ClientVpnEndpointId=MAIN_ID)
 
 
 async def test_networks_are_for_all_endpoints_and_those_of_an_endpoint_for_it_alone(
