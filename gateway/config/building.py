@@ -87,9 +87,11 @@ def _build_store(store: models_service.Store, state_dir: Path) -> StoreSettings:
 
 
 def _build_endpoint_defaults(file: models.ConfigFile) -> EndpointDefaults:
-    """Where nothing says how clients find endpoints, they are taken to be where the API is."""
+    """Where nothing says how clients find endpoints, they are taken to be where the API is, or the file's are."""
     section = file.endpoint_defaults
-    return EndpointDefaults(**{**dict(section), "public_hostname": section.public_hostname or file.api.public_hostname})
+    own = {endpoint.public_hostname for endpoint in file.endpoint}
+    host = section.public_hostname or file.api.public_hostname or (own.pop() if len(own) == 1 else "")
+    return EndpointDefaults(**{**dict(section), "public_hostname": host})
 
 
 def _build_api(

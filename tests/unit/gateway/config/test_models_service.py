@@ -93,16 +93,31 @@ def test_the_region_has_the_form_that_terraform_wants_in_arns() -> None:
     assert Api().region == ServiceSettings().region
 
 
-def test_exported_profiles_lead_to_the_endpoints_name_or_else_to_the_api_s(home: Path) -> None:
-    def public_name(of_endpoints: str) -> str:
-        def change(config: dict[str, Any]) -> None:
-            config["api"]["public_hostname"] = "api.example.com"
-            config["endpoint_defaults"]["public_hostname"] = of_endpoints
+@pytest.mark.parametrize(
+    ("of_endpoints", "of_api", "in_file", "name"),
+    [
+        ("vpn.example.com", "api.example.com", ["main.example.com"], "vpn.example.com"),
+        ("", "api.example.com", ["main.example.com"], "api.example.com"),
+        ("", "", ["main.example.com"], "main.example.com"),
+        ("", "", ["main.example.com", "main.example.com"], "main.example.com"),
+        ("", "", ["main.example.com", "other.example.com"], ""),
+        ("", "", ["main.example.com", ""], ""),
+        ("", "", [], ""),
+    ],
+)
+def test_exported_profiles_lead_where_the_file_says_that_clients_find_the_host(
+    home: Path, of_endpoints: str, of_api: str, in_file: list[str], name: str
+) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["api"]["public_hostname"] = of_api
+        config["endpoint_defaults"]["public_hostname"] = of_endpoints
+        config["endpoint"] = [
+            config["endpoint"][0] | {"name": f"e{number}", "public_hostname": host}
+            for number, host in enumerate(in_file)
+        ]
 
-        return load_config(write_config(home, change)).settings.api.service.endpoint_defaults.public_hostname
-
-    assert public_name("vpn.example.com") == "vpn.example.com"
-    assert public_name("") == "api.example.com"
+    service = load_config(write_config(home, change)).settings.api.service
+    assert service.endpoint_defaults.public_hostname == name
 
 
 def test_networks_have_ids_that_follow_from_their_names(home: Path) -> None:
