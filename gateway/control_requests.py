@@ -118,6 +118,7 @@ class ControlRequests:
             "endpoints": [describe_endpoint(endpoint, now) for endpoint in self._fleet.endpoints],
             "down": dict(self._fleet.down),
             "connection_log": describe_connection_log(self._connection_log),
+            "log_groups": list(self._connection_log.groups),
         }
         return status | {"health": [condition.as_json() for condition in conditions(status)]}
 

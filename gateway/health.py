@@ -58,6 +58,8 @@ class Code(enum.Enum):
     """Since the gateway was started, something was lost on its way to the log or to the database."""
     LOG_SINK_FAILING = "log-sink-failing"
     """The connection log cannot be written to one of its places."""
+    LOG_GROUP_UNKNOWN = "log-group-unknown"
+    """An endpoint names a log group that the gateway does not have (any more)."""
     PLANE_FALLBACK = "plane-fallback"
     """Packets are moved by the Python data plane, since the native one cannot be had."""
     OFFLOAD_REFUSED = "offload-refused"
@@ -84,6 +86,8 @@ REMEDIES: Final[Mapping[Code, str]] = {
     Code.RECORDS_LOST: "What is lost stays lost. See that log and database take what they get; a restart of the "
     "gateway ends this message.",
     Code.LOG_SINK_FAILING: "See to what the sentence names: a full disk, a wrong owner, a service that does not run.",
+    Code.LOG_GROUP_UNKNOWN: "Declare it as a [[log_group]] in the configuration file and `portway reload`, or name "
+    "another one for the endpoint.",
     Code.PLANE_FALLBACK: "Install the native extension, or set plane = 'python' to have it so on purpose.",
     Code.OFFLOAD_REFUSED: "Switch the device's checksum offload on (`ethtool -K DEVICE tx on`), then restart the "
     "endpoint.",
@@ -123,6 +127,7 @@ def conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
     """All that is wrong by a status document, errors first."""
     found = (
         *(condition for endpoint in status["endpoints"] for condition in _of_endpoint(endpoint)),
+        *_of_log_groups(status),
         *_of_what_is_down(status["down"]),
         *_of_gateway(status),
         *(condition for sink in status["connection_log"] for condition in _of_sink(sink)),
@@ -153,6 +158,14 @@ def _of_endpoint(endpoint: Mapping[str, Any]) -> Iterator[Condition]:
     if endpoint["plane"]["udp_gso_refused"]:
         text = "A network device refuses joined datagrams; they leave one by one, at several times the CPU time."
         yield Condition(Code.OFFLOAD_REFUSED, Severity.WARNING, name, text)
+
+
+def _of_log_groups(status: Mapping[str, Any]) -> Iterator[Condition]:
+    for endpoint in status["endpoints"]:
+        log = endpoint["connection_log"]
+        if log is not None and log["group"] not in status["log_groups"]:
+            text = f"There is no log group {log['group']}: the endpoint's records go to the default one."
+            yield Condition(Code.LOG_GROUP_UNKNOWN, Severity.WARNING, endpoint["name"], text)
 
 
 def _of_what_is_down(down: Mapping[str, str]) -> Iterator[Condition]:

@@ -71,16 +71,17 @@ class SessionLog:
                 updated_at=self.unix_time(),
                 failure_reason=text,
                 reason_code=reason,
-                **self._place(),
+                log_group=self.destination.group if self.destination else None,
+                log_stream=self._stream,
             )
         )
 
-    def _place(self) -> dict[str, str]:
-        """The log group and the stream of a record."""
+    @property
+    def _stream(self) -> str | None:
+        """What records are marked with in their log group."""
         if self.destination is None:
-            return {}
-        stream = self.destination.stream or endpoint_id(self.endpoint_name)
-        return {"log_group": self.destination.group, "log_stream": stream}
+            return None
+        return self.destination.stream or endpoint_id(self.endpoint_name)
 
     def _record(
         self,
@@ -116,5 +117,6 @@ class SessionLog:
             cipher=connection.negotiated.cipher.value if connection.negotiated else None,
             tls_version=session.tls_version,
             counters=session.counters,
-            **self._place(),
+            log_group=self.destination.group if self.destination else None,
+            log_stream=self._stream,
         )

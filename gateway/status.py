@@ -30,6 +30,7 @@ def describe_endpoint(endpoint: Endpoint, now: datetime) -> dict[str, Any]:
         "id": endpoint_id(spec.name),
         "plane": asdict(endpoint.plane.facts()),
         "listeners": [f"{transport} {spec.listen} port {spec.vpn_port}" for transport in spec.transport_protocol],
+        "connection_log": asdict(spec.connection_log) if spec.connection_log else None,
         "sessions": endpoint.sessions.lease_count,
         "pool": {"network": str(pool.network), "used": pool.used, "capacity": pool.capacity},
         "half_open": {"now": half_open.total, "limit": half_open.limit},
@@ -102,5 +103,12 @@ def describe_session(endpoint: Endpoint, session: Session, unix_time: float) -> 
 def describe_connection_log(log: ConnectionLog) -> list[dict[str, Any]]:
     """How each sink of the connection log fares."""
     return [
-        {"sink": sink.name, "queued": sink.queued, "lost": sink.lost, "failing": sink.failing} for sink in log.status()
+        {
+            "sink": sink.name,
+            "groups": list(sink.groups),
+            "queued": sink.queued,
+            "lost": sink.lost,
+            "failing": sink.failing,
+        }
+        for sink in log.status()
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.actions.call import ActionError, Call
 from gateway.actions.certificate_store import find_client_root, find_server_certificate
 from gateway.actions.objects import canonical_cidr, description_of
+from policy import MAX_BANNER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ __all__ = ["CERTIFICATE_AUTHENTICATION", "read_changes", "read_given", "read_new
 
 CERTIFICATE_AUTHENTICATION: Final = "certificate-authentication"
 
-_MAX_BANNER = 1400
 _MAX_LOG_NAME = 512
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
@@ -111,14 +111,21 @@ def _authentication(call: Call, value: Sequence[Mapping[str, Any]]) -> dict[str,
     return {"authentication_options": [option]}
 
 
-def _connection_log(_: Call, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Any name of a log group is taken: lines go to the sinks of the gateway's own configuration."""
+def _connection_log(call: Call, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A log group is one of the configuration file's; any stream will do, since records only name it."""
     if not value.get("Enabled"):
         return {"connection_log_options": {"Enabled": False}}
-    if not value.get("CloudwatchLogGroup"):
+    group, known = value.get("CloudwatchLogGroup"), call.settings.log_groups
+    if not group:
         raise ActionError("MissingParameter", "CloudwatchLogGroup is missing, and connection logging is enabled.")
     for member in ("CloudwatchLogGroup", "CloudwatchLogStream"):
         _check_length(member, value.get(member) or "", _MAX_LOG_NAME)
+    if group not in known:
+        raise ActionError(
+            "InvalidParameterValue",
+            f"CloudwatchLogGroup: there is no log group {group!r}. Use one of these: {', '.join(known)}. Others are "
+            "declared as [[log_group]] in the configuration file.",
+        )
     return {"connection_log_options": dict(value)}
 
 
@@ -169,7 +176,7 @@ def _banner(_: Call, value: Mapping[str, Any]) -> dict[str, Any]:
     text = value.get("BannerText") or ""
     if not text:
         raise ActionError("MissingParameter", "BannerText is missing, and the login banner is enabled.")
-    _check_length("BannerText", text, _MAX_BANNER)
+    _check_length("BannerText", text, MAX_BANNER)
     return {"client_login_banner_options": {"Enabled": True, "BannerText": text}}
 
 

@@ -47,7 +47,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     for sink in document["connection_log"]:
         lost = f", {sink['lost']} records lost" if sink["lost"] else ""
         failing = f", failing: {sink['failing']}" if sink["failing"] else ""
-        yield f"connection log to {sink['sink']}: {sink['queued']} waiting{lost}{failing}"
+        groups = ", ".join(sink["groups"])
+        yield f"connection log to {sink['sink']} ({groups}): {sink['queued']} waiting{lost}{failing}"
     yield from _managed_lines(document["managed"])
     for problem in document["host_problems"]:
         yield f"host network: {problem}"
@@ -75,6 +76,7 @@ def _endpoint_lines(endpoint: dict[str, Any]) -> Iterator[str]:
     yield f"endpoint {endpoint['name']}: {', '.join(endpoint['listeners'])}"
     yield f"  packets    {_plane_text(endpoint['plane'])}"
     yield f"  clients    {endpoint['sessions']}, handshakes in flight {half_open['now']} of {half_open['limit']}"
+    yield f"  logged     {_log_text(endpoint['connection_log'])}"
     yield f"  addresses  {pool['used']} of {pool['capacity']} in {pool['network']}"
     for label, counters in (("dropped", endpoint["drops"]), ("ignored", endpoint["ignored"])):
         counted = [f"{cause} {count}" for cause, count in counters.items() if count]
@@ -93,6 +95,12 @@ def _health_lines(conditions: list[dict[str, str]]) -> Iterator[str]:
         about = f" ({condition['subject']})" if condition["subject"] else ""
         yield f"{condition['severity'].upper()} {condition['code']}{about}: {condition['explanation']}"
         yield f"  {condition['remedy']}"
+
+
+def _log_text(log: dict[str, str] | None) -> str:
+    if log is None:
+        return "to no log group"
+    return f"to log group {log['group']}" + (f", stream {log['stream']}" if log["stream"] else "")
 
 
 def _plane_text(plane: dict[str, Any]) -> str:

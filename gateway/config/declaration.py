@@ -21,6 +21,7 @@ from gateway.config.section import Section
 from gateway.config.sentences import problems_of
 from gateway.config.values import (
     Address,
+    Banner,
     DomainName,
     HostName,
     InterfaceName,
@@ -30,6 +31,7 @@ from gateway.config.values import (
     Tables,
     shown,
 )
+from policy import DEFAULT_LOG_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -189,12 +191,14 @@ class ControlChannel(Section):
 
 
 class ConnectionLog(Section):
-    """`[endpoint.connection_log]`: the log group of the connection log, in AWS's words."""
+    """`[endpoint.connection_log]`: where the records of its connections go."""
 
-    group: Annotated[str, Field(min_length=1, max_length=512)]
-    """The log group, as "vpn"."""
+    enabled: bool = True
+    """Whether a log group gets them."""
+    group: Annotated[str, Field(min_length=1, max_length=512)] = DEFAULT_LOG_GROUP
+    """The log group: "default", or a [[log_group]] of the host's."""
     stream: Annotated[str, Field(max_length=512)] = ""
-    """The log stream."""
+    """What records are marked with in it; empty for the endpoint's id."""
     include_authorization_policy_context: bool = False
     """Whether records have the context of the authorization policy."""
 
@@ -231,11 +235,11 @@ class Endpoint(Section):
     session_timeout_hours: Annotated[float, Field(gt=0, le=8760, allow_inf_nan=False)] = 24
     """How long a session may last."""
     disconnect_on_session_timeout: bool = True
-    """Whether a session that has lasted that long ends, or has to prove itself again."""
-    login_banner: Annotated[str, Field(max_length=1400)] = ""
-    """What clients show when they have connected; empty for nothing."""
+    """Whether a session that has lasted that long ends until its user logs in again; if not, its client reconnects."""
+    login_banner: Banner = ""
+    """What clients show their users when they have connected."""
     client_route_enforcement: bool = False
-    """Whether clients have to keep the routes that they were given."""
+    """Whether clients with a full tunnel send what is for their own local network into it, too."""
     self_service_portal: bool = False
     """Whether people may fetch profiles by themselves."""
     max_clients: Count = 0
@@ -252,8 +256,8 @@ class Endpoint(Section):
     """The table [endpoint.authentication]."""
     control_channel: ControlChannel | None = None
     """How control packets are protected; as [endpoint_defaults] has it where it is left out."""
-    connection_log: ConnectionLog | None = None
-    """The log group of its connection log; none where it is left out."""
+    connection_log: ConnectionLog = ConnectionLog()
+    """Where the records of its connections go."""
     data_channel: DataChannel = DataChannel()
     """Ciphers, key life and packet sizes."""
     keepalive: Keepalive = Keepalive()
@@ -268,6 +272,12 @@ class Endpoint(Section):
     """Who may reach what; what no rule allows is denied."""
     tags: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     """Tags by their keys, but for `Name`."""
+
+    @field_validator("connection_log")
+    @classmethod
+    def _forget_what_is_off(cls, log: ConnectionLog) -> ConnectionLog:
+        """Where nothing is logged, the store has no group either."""
+        return log if log.enabled else ConnectionLog(enabled=False)
 
     @field_validator("target_network")
     @classmethod

@@ -30,6 +30,7 @@ _KEYS: Final = {
     "VpnPort": "vpn_port",
     "DnsServers": "dns_servers",
     "SessionTimeoutHours": "session_timeout_hours",
+    "CloudwatchLogGroup": "connection_log.group",
     "ServerCertificateArn": "server_certificate",
     "ClientRootCertificateChainArn": "authentication.client_root_certificate_chain",
     "SecurityGroupIds": "security_groups",

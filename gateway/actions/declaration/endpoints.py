@@ -231,7 +231,7 @@ def _put_crl(task: Task, endpoint_id: str) -> None:
 
 def _logging(wanted: Endpoint) -> dict[str, Any]:
     log = wanted.connection_log
-    if log is None:
+    if not log.enabled:
         return {"Enabled": False}
     stream = {"CloudwatchLogStream": log.stream} if log.stream else {}
     context = {"IncludeAuthorizationPolicyContext": True} if log.include_authorization_policy_context else {}

@@ -266,8 +266,7 @@ def _described(row: Row[Any], **values: Any) -> dict[str, Any]:
 
 
 def _columns(row: Row[Any]) -> dict[str, Any]:
-    log = row.connection_log_options
-    columns = {
+    return {
         "description": row.description,
         "client_cidr_block": row.client_cidr_block,
         "transport_protocol": row.transport_protocols,
@@ -280,14 +279,18 @@ def _columns(row: Row[Any]) -> dict[str, Any]:
         "login_banner": row.client_login_banner_options.get("BannerText", ""),
         "client_route_enforcement": row.client_route_enforcement_options.get("Enforced", False),
         "self_service_portal": row.self_service_portal,
+        "connection_log": _connection_log(row.connection_log_options),
     }
-    if log.get("Enabled"):
-        columns["connection_log"] = {
-            "group": log["CloudwatchLogGroup"],
-            "stream": log.get("CloudwatchLogStream") or "",
-            "include_authorization_policy_context": log.get("IncludeAuthorizationPolicyContext", False),
-        }
-    return columns
+
+
+def _connection_log(options: Mapping[str, Any]) -> dict[str, Any]:
+    if not options.get("Enabled"):
+        return {"enabled": False}
+    return {
+        "group": options["CloudwatchLogGroup"],
+        "stream": options.get("CloudwatchLogStream") or "",
+        "include_authorization_policy_context": options.get("IncludeAuthorizationPolicyContext", False),
+    }
 
 
 def _settings(row: Row[Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from gateway.cli.files import write_new
 from gateway.cli.objects.service import Service, command, name_of, one_of
 from gateway.cli.reporting import fail, say
+from policy import DEFAULT_LOG_GROUP
 
 __all__ = ["app"]
 
@@ -45,8 +46,31 @@ SplitTunnelOption = Annotated[
 ]
 DnsOption = Annotated[list[str] | None, typer.Option("--dns", help="A DNS server for clients; may be repeated.")]
 HoursOption = Annotated[int | None, typer.Option("--session-hours", help="How long a session may last.")]
+DisconnectOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--disconnect-on-timeout/--reconnect-on-timeout",
+        help="Whether users log in again after that, or clients reconnect by themselves.",
+    ),
+]
+BannerOption = Annotated[
+    str | None, typer.Option("--banner", help="A text for users who have just connected; '' for none.")
+]
+EnforceRoutesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--enforce-routes/--no-enforce-routes",
+        help="Whether clients with a full tunnel leave their own local networks alone.",
+    ),
+]
 LogGroupOption = Annotated[
-    str | None, typer.Option("--log-group", help="The log group of the connection log, as AWS calls it.")
+    str | None,
+    typer.Option(
+        "--log-group", help="Where the records of its connections go: default, or a [[log_group]]; '' for nowhere."
+    ),
+]
+LogStreamOption = Annotated[
+    str | None, typer.Option("--log-stream", help="What they are marked with there; the endpoint's id if not given.")
 ]
 
 
@@ -70,7 +94,11 @@ def create(
     split_tunnel: SplitTunnelOption = True,
     dns: DnsOption = None,
     session_hours: HoursOption = None,
-    log_group: LogGroupOption = None,
+    disconnect_on_timeout: DisconnectOption = None,
+    banner: BannerOption = None,
+    enforce_routes: EnforceRoutesOption = None,
+    log_group: LogGroupOption = DEFAULT_LOG_GROUP,
+    log_stream: LogStreamOption = None,
 ) -> None:
     """Make an endpoint. Clients can connect once it is associated with a network.
 
@@ -84,13 +112,16 @@ def create(
         ClientCidrBlock=client_cidr_block,
         ServerCertificateArn=service.certificate(server_certificate, "server"),
         AuthenticationOptions=[{"Type": "certificate-authentication", "MutualAuthentication": mutual}],
-        ConnectionLogOptions=_log_options(log_group) or {"Enabled": False},
+        ConnectionLogOptions=_log_options(log_group, log_stream),
         Description=description,
         TransportProtocol=transport,
         VpnPort=port,
         SplitTunnel=split_tunnel,
         DnsServers=dns or None,
         SessionTimeoutHours=session_hours,
+        DisconnectOnSessionTimeout=disconnect_on_timeout,
+        ClientLoginBannerOptions=_banner_options(banner),
+        ClientRouteEnforcementOptions=_enforcement_options(enforce_routes),
         TagSpecifications=tags,
     )
     service.done(reply, f"{reply['ClientVpnEndpointId']} is made. Associate it with a network next.")
@@ -127,7 +158,11 @@ def modify(
     dns: DnsOption = None,
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Leave clients their own DNS servers.")] = False,
     session_hours: HoursOption = None,
+    disconnect_on_timeout: DisconnectOption = None,
+    banner: BannerOption = None,
+    enforce_routes: EnforceRoutesOption = None,
     log_group: LogGroupOption = None,
+    log_stream: LogStreamOption = None,
 ) -> None:
     """Change an endpoint. What is not named stays; sessions that the change does not concern go on."""
     if dns and no_dns:
@@ -140,7 +175,10 @@ def modify(
         "SplitTunnel": split_tunnel,
         "DnsServers": {"Enabled": False} if no_dns else servers,
         "SessionTimeoutHours": session_hours,
-        "ConnectionLogOptions": _log_options(log_group),
+        "DisconnectOnSessionTimeout": disconnect_on_timeout,
+        "ClientLoginBannerOptions": _banner_options(banner),
+        "ClientRouteEnforcementOptions": _enforcement_options(enforce_routes),
+        "ConnectionLogOptions": _log_options(log_group, log_stream),
     }
     if all(value is None for value in changes.values()):
         raise fail("Say what to change: see `portway endpoint modify --help`.")
@@ -178,7 +216,23 @@ def export(
     say(f"The profile is in {output}.")
 
 
-def _log_options(log_group: str | None) -> dict[str, Any] | None:
+def _log_options(log_group: str | None, log_stream: str | None) -> dict[str, Any] | None:
     if log_group is None:
+        if log_stream is not None:
+            raise fail("Say --log-group with --log-stream: they are changed together.")
         return None
-    return {"Enabled": True, "CloudwatchLogGroup": log_group} if log_group else {"Enabled": False}
+    if not log_group:
+        return {"Enabled": False}
+    return {"Enabled": True, "CloudwatchLogGroup": log_group} | (
+        {"CloudwatchLogStream": log_stream} if log_stream else {}
+    )
+
+
+def _banner_options(banner: str | None) -> dict[str, Any] | None:
+    if banner is None:
+        return None
+    return {"Enabled": True, "BannerText": banner} if banner else {"Enabled": False}
+
+
+def _enforcement_options(enforce_routes: bool | None) -> dict[str, bool] | None:
+    return None if enforce_routes is None else {"Enforced": enforce_routes}

@@ -9,12 +9,17 @@ from tests.unit.gateway.daemon_facts import daemon_facts
 
 
 def status(**changes: Any) -> dict[str, Any]:
-    return daemon_facts() | {"endpoints": [endpoint()], "down": {}, "connection_log": [sink()]} | changes
+    return daemon_facts() | {"endpoints": [endpoint()], "down": {}, **logs()} | changes
+
+
+def logs() -> dict[str, Any]:
+    return {"connection_log": [sink()], "log_groups": ["default"]}
 
 
 def endpoint(**changes: Any) -> dict[str, Any]:
     return {
         "name": "main",
+        "connection_log": {"group": "default", "stream": ""},
         "pool": {"network": "10.80.0.0/29", "used": 3, "capacity": 5},
         "half_open": {"now": 0, "limit": 1000},
         "plane": {"udp_gso_refused": False},
@@ -61,6 +66,12 @@ UNWELL = [
         Severity.WARNING,
         "main",
         status(endpoints=[endpoint(plane={"udp_gso_refused": True})]),
+    ),
+    (
+        Code.LOG_GROUP_UNKNOWN,
+        Severity.WARNING,
+        "main",
+        status(endpoints=[endpoint(connection_log={"group": "gone", "stream": ""})]),
     ),
     (Code.PLANE_FALLBACK, Severity.WARNING, "", status(plane={"name": "python", "reason": "it is not compiled"})),
     (
@@ -110,6 +121,10 @@ def test_every_condition_can_come_about_and_has_a_remedy() -> None:
 
 def test_a_gateway_that_is_well_has_none() -> None:
     assert conditions(status(last_reload={"at": "…", "result": "done", "sentences": []})) == ()
+
+
+def test_an_endpoint_without_a_connection_log_needs_no_log_group() -> None:
+    assert conditions(status(endpoints=[endpoint(connection_log=None)])) == ()
 
 
 def test_a_gateway_whose_store_was_never_open_has_no_mirror_yet() -> None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 NOW = 1_780_315_200.0  # 2026-06-01 12:00 UTC
 ADMIN = Caller("AKTEST", Role.ADMIN, Face.API)
 SETTINGS = ServiceSettings(
-    region="here", account_id="123456789012", endpoint_defaults=EndpointDefaults(public_hostname="vpn.example.com")
+    region="here",
+    account_id="123456789012",
+    endpoint_defaults=EndpointDefaults(public_hostname="vpn.example.com"),
+    log_groups=("default", "vpn"),
 )
 
 

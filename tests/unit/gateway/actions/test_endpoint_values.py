@@ -69,17 +69,17 @@ def test_what_is_not_said_is_as_with_aws(store: Store, arns: Arns) -> None:
         ("ClientRouteEnforcementOptions", {"Enforced": True}, {"Enforced": True}),
         (
             "ConnectionLogOptions",
-            {"Enabled": True, "CloudwatchLogGroup": "g", "CloudwatchLogStream": "s"},
+            {"Enabled": True, "CloudwatchLogGroup": "vpn", "CloudwatchLogStream": "s"},
             {
                 "Enabled": True,
-                "CloudwatchLogGroup": "g",
+                "CloudwatchLogGroup": "vpn",
                 "CloudwatchLogStream": "s",
                 "IncludeAuthorizationPolicyContext": False,
             },
         ),
         (
             "ConnectionLogOptions",
-            {"Enabled": False, "CloudwatchLogGroup": "g"},
+            {"Enabled": False, "CloudwatchLogGroup": "vpn"},
             {"Enabled": False, "IncludeAuthorizationPolicyContext": False},
         ),
     ],
@@ -109,7 +109,13 @@ def test_a_member_is_shown_as_it_was_given(
         ),
         (
             "ConnectionLogOptions",
-            {"Enabled": True, "CloudwatchLogGroup": "g", "CloudwatchLogStream": "s" * 513},
+            {"Enabled": True, "CloudwatchLogGroup": "nowhere"},
+            "InvalidParameterValue",
+            "there is no log group 'nowhere'. Use one of these: default, vpn.",
+        ),
+        (
+            "ConnectionLogOptions",
+            {"Enabled": True, "CloudwatchLogGroup": "vpn", "CloudwatchLogStream": "s" * 513},
             "InvalidParameterValue",
             "CloudwatchLogStream has 513",
         ),
@@ -154,7 +160,7 @@ def test_a_portal_that_is_on_has_a_url(store: Store, arns: Arns, way: str) -> No
 
 @BOTH_WAYS
 def test_a_log_stream_is_invented_where_none_is_named(store: Store, arns: Arns, way: str) -> None:
-    one = set_by(store, arns, way, ConnectionLogOptions={"Enabled": True, "CloudwatchLogGroup": "g"})
+    one = set_by(store, arns, way, ConnectionLogOptions={"Enabled": True, "CloudwatchLogGroup": "vpn"})
     assert one["ConnectionLogOptions"]["CloudwatchLogStream"] == one["ClientVpnEndpointId"]
 
 

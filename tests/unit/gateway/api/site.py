@@ -31,7 +31,10 @@ __all__ = ["REGION", "SETTINGS", "ApiSite"]
 
 REGION = "eu-central-1"
 SETTINGS = ServiceSettings(
-    region=REGION, account_id="123456789012", endpoint_defaults=EndpointDefaults(public_hostname="vpn.example.com")
+    region=REGION,
+    account_id="123456789012",
+    endpoint_defaults=EndpointDefaults(public_hostname="vpn.example.com"),
+    log_groups=("default", "vpn"),
 )
 ENOUGH_CONNECTIONS = 512
 

@@ -65,6 +65,7 @@ STATUS = {
                 "aead": "intel-ipsec-mb",
             },
             "listeners": ["udp 0.0.0.0 port 443"],
+            "connection_log": {"group": "audit", "stream": "staff"},
             "sessions": 3,
             "pool": {"network": "10.80.0.0/22", "used": 3, "capacity": 1021},
             "half_open": {"now": 1, "limit": 1000},
@@ -74,7 +75,9 @@ STATUS = {
         }
     ],
     "down": {"other": "endpoint other: port 444 is taken"},
-    "connection_log": [{"sink": "journal", "queued": 2, "lost": 9, "failing": "No space left"}],
+    "connection_log": [
+        {"sink": "journal", "groups": ["default", "audit"], "queued": 2, "lost": 9, "failing": "No space left"}
+    ],
 }
 
 
@@ -141,6 +144,8 @@ def test_status_says_what_somebody_should_know(daemon: FakeDaemon) -> None:
         "wrong-control-key 5",
         "ends in 3 days  (SOON)",
         "endpoint other: port 444 is taken (down, and tried again until it works)",
+        "logged     to log group audit, stream staff\n",
+        "connection log to journal (default, audit): 2 waiting",
         "9 records lost, failing: No space left",
         "host network: eth1 is not there",
         "host network dropped: security group 3",

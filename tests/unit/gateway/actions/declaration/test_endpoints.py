@@ -71,6 +71,7 @@ def test_every_setting_is_changed_and_back_to_its_default(
     [
         ({"control_channel": {"accept": ["none"]}}, "control_channel.accept"),
         ({"connection_log": {"group": "vpn"}}, "connection_log.group"),
+        ({"connection_log": {"enabled": False}}, "connection_log.enabled"),
         ({"data_channel": {"mtu": 1400}}, "data_channel.mtu"),
         ({"keepalive": {"interval_s": 5}}, "keepalive.interval_s"),
         ({"handshake": {"timeout_s": 30}}, "handshake.timeout_s"),
@@ -82,6 +83,11 @@ def test_tables_are_compared_key_by_key(world: Store, arns: Arns, table: dict[st
     assert key in details(apply(world, document(declared(arns, **table))), STAFF)
     (name,) = table
     assert export(world)["endpoint"][0][name] == table[name]
+
+
+def test_a_log_group_that_there_is_not_is_refused_at_its_place(world: Store, arns: Arns) -> None:
+    with refused("InvalidParameterValue", "endpoint[0].connection_log.group: there is no log group 'nowhere'"):
+        apply(world, document(declared(arns, connection_log={"group": "nowhere"})))
 
 
 def test_groups_come_from_where_the_file_says(world: Store, arns: Arns) -> None:

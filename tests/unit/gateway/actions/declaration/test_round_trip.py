@@ -80,7 +80,15 @@ SETTINGS = subset(
     self_service_portal=st.booleans(),
     disconnect_on_session_timeout=st.booleans(),
     client_route_enforcement=st.booleans(),
-    connection_log=st.sampled_from([{"group": "vpn"}, {"group": "vpn", "stream": "staff"}]),
+    connection_log=st.sampled_from(
+        [
+            {},
+            {"enabled": False},
+            {"group": "vpn"},
+            {"group": "vpn", "stream": "staff"},
+            {"enabled": False, "group": "vpn"},
+        ]
+    ),
     control_channel=st.sampled_from([{"accept": ["tls-crypt"]}, {"accept": ["none"]}]),
     data_channel=st.sampled_from([{}, {"mtu": 1400}, {"mtu": 1400, "auth": "SHA256"}]),
     keepalive=st.sampled_from([{}, {"interval_s": 5}]),
@@ -164,7 +172,10 @@ CALLS = st.lists(
                     [{"Enabled": False}, {"Enabled": True, "BannerText": "Hello"}]
                 ),
                 ConnectionLogOptions=st.sampled_from(
-                    [{"Enabled": True, "CloudwatchLogGroup": "vpn", "IncludeAuthorizationPolicyContext": True}]
+                    [
+                        {"Enabled": True, "CloudwatchLogGroup": "vpn", "IncludeAuthorizationPolicyContext": True},
+                        {"Enabled": False},
+                    ]
                 ),
                 DnsServers=st.sampled_from([{"Enabled": True, "CustomDnsServers": ["10.20.0.53"]}]),
             ),

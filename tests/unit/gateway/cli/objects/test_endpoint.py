@@ -25,6 +25,31 @@ def test_an_endpoint_is_made_listed_shown_changed_and_deleted(terminal: Terminal
     assert terminal.ok("endpoint", "delete", "staff") == f"{staff} is being deleted.\n"
 
 
+def test_what_becomes_of_sessions_and_their_records_is_said_and_changed(
+    terminal: Terminal, staff: str, arns: Arns
+) -> None:
+    assert terminal.json("endpoint", "show", "staff")["ConnectionLogOptions"]["CloudwatchLogGroup"] == "default"
+    terminal.ok(
+        *("endpoint", "modify", "staff", "--reconnect-on-timeout", "--banner", "For work only.", "--enforce-routes"),
+        *("--log-group", "vpn", "--log-stream", "people"),
+    )
+    shown = terminal.json("endpoint", "show", "staff")
+    assert shown["DisconnectOnSessionTimeout"] is False
+    assert shown["ClientLoginBannerOptions"] == {"Enabled": True, "BannerText": "For work only."}
+    assert shown["ClientRouteEnforcementOptions"] == {"Enforced": True}
+    log = shown["ConnectionLogOptions"]
+    assert (log["CloudwatchLogGroup"], log["CloudwatchLogStream"]) == ("vpn", "people")
+    terminal.ok("endpoint", "modify", "staff", "--disconnect-on-timeout", "--banner", "", "--log-group", "")
+    shown = terminal.json("endpoint", "show", "staff")
+    assert shown["DisconnectOnSessionTimeout"] is True
+    assert (shown["ClientLoginBannerOptions"], shown["ConnectionLogOptions"]["Enabled"]) == ({"Enabled": False}, False)
+    assert shown["ClientRouteEnforcementOptions"] == {"Enforced": True}
+
+
+def test_a_log_group_that_there_is_not_is_answered_with_those_that_there_are(terminal: Terminal, staff: str) -> None:
+    assert "default, vpn" in terminal.refused("endpoint", "modify", "staff", "--log-group", "nowhere")
+
+
 def test_a_record_is_printed_whole_for_people(terminal: Terminal, staff: str) -> None:
     lines = [line.split() for line in terminal.ok("endpoint", "show", staff).splitlines()]
     assert ["ClientCidrBlock", "10.90.0.0/22"] in lines
@@ -71,6 +96,7 @@ def test_without_an_endpoint_it_says_how_to_make_one(terminal: Terminal) -> None
     [
         ((), "Say what to change"),
         (("--dns", "10.0.0.1", "--no-dns"), "not both"),
+        (("--log-stream", "x"), "Say --log-group with --log-stream"),
     ],
 )
 def test_a_change_that_says_nothing_or_two_things_is_refused(
