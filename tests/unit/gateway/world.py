@@ -19,6 +19,7 @@ from gateway.endpoint import Endpoint
 from gateway.endpoint_settings import Terms
 from gateway.pki import Authority
 from policy import (
+    DEFAULT_LOG_GROUP,
     AuthorizationRule,
     CertificateAuthentication,
     ControlChannel,
@@ -132,7 +133,7 @@ class RecordingLog(ConnectionLog):
     """Keeps records, for want of sinks."""
 
     def __init__(self) -> None:
-        super().__init__({}, node="gw1")
+        super().__init__({DEFAULT_LOG_GROUP: ()}, node="gw1")
         self.records: list[ConnectionRecord] = []
 
     def write(self, record: ConnectionRecord) -> None:
