@@ -215,7 +215,7 @@ def _event_row(record: ConnectionRecord) -> tuple[Any, ...]:
         record.connection_id,
         _text(record.common_name, 1024),
         _outcome(record),
-        json.dumps(record.as_json()),
+        record.as_json(),
     )
 
 

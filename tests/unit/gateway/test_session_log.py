@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -24,7 +25,7 @@ def test_a_refused_stranger_is_recorded_with_the_address() -> None:
     log = RecordingLog()
     writer = SessionLog(log, "gw1", "main", lambda: 1769847302.0, None)
     writer.refused(Path(Transport.TCP, ("198.51.100.9", 50096)), RefusalReason.WRONG_CONTROL_KEY, "wrong key")
-    record = log.records[0].as_json()
+    record = json.loads(log.records[0].as_json())
     expected = {
         "connection-attempt-status": "failed",
         "connection-attempt-failure-reason": "wrong key",
@@ -52,7 +53,7 @@ def test_a_session_is_recorded_with_all_that_is_known_of_it() -> None:
     world = World()
     world.connect()
     world.endpoint.peer_exited(0)
-    connected, ended = (record.as_json() for record in world.log.records)
+    connected, ended = (json.loads(record.as_json()) for record in world.log.records)
     assert connected["connection-id"] == ended["connection-id"]
     known = {
         "common-name": "ana",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import shutil
 import tempfile
 from collections import defaultdict
@@ -143,9 +144,9 @@ class RecordingLog(ConnectionLog):
     @property
     def told(self) -> list[tuple[str, str, str]]:
         """Type, status and reason code of each record."""
-        documents = [record.as_json() for record in self.records]
+        documents = [json.loads(record.as_json()) for record in self.records]
         keys = ("connection-log-type", "connection-attempt-status", "reason-code")
-        return [(str(document[keys[0]]), str(document[keys[1]]), str(document[keys[2]])) for document in documents]
+        return [(document[keys[0]], document[keys[1]], document[keys[2]]) for document in documents]
 
 
 class TestPki:

@@ -1,8 +1,12 @@
+from __future__ import annotations
+
 import dataclasses
 import json
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,17 +72,22 @@ ENDED = dataclasses.replace(
 )
 
 
+def said(record: ConnectionRecord) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(record.as_json())
+    return document
+
+
 def test_a_record_has_every_key_of_aws_first_and_in_its_order() -> None:
-    assert list(FAILED.as_json())[: len(AWS_KEYS)] == AWS_KEYS
+    assert list(said(FAILED))[: len(AWS_KEYS)] == AWS_KEYS
 
 
 def test_the_manual_has_every_key() -> None:
     manual = MANUAL.read_text()
-    assert all(f"`{key}`" in manual for key in ENDED.as_json())
+    assert all(f"`{key}`" in manual for key in said(ENDED))
 
 
 def test_a_failed_attempt_says_why_and_has_na_for_what_never_was() -> None:
-    record = FAILED.as_json()
+    record = said(FAILED)
     assert record["connection-log-type"] == "connection-attempt"
     assert record["connection-attempt-status"] == "failed"
     assert record["connection-attempt-failure-reason"] == "the certificate is past its end"
@@ -88,7 +97,7 @@ def test_a_failed_attempt_says_why_and_has_na_for_what_never_was() -> None:
 
 
 def test_the_end_of_a_session_has_its_times_duration_and_counters() -> None:
-    record = ENDED.as_json()
+    record = said(ENDED)
     assert record["connection-log-type"] == "connection-reset"
     assert record["connection-attempt-status"] == "NA"
     assert record["connection-start-time"] == "2026-01-31 08:15:02"
@@ -104,17 +113,37 @@ def test_the_end_of_a_session_has_its_times_duration_and_counters() -> None:
 
 
 def test_every_value_is_a_string_or_a_list_of_strings() -> None:
-    for value in (*FAILED.as_json().values(), *ENDED.as_json().values()):
+    for value in (*said(FAILED).values(), *said(ENDED).values()):
         assert isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
 
-@given(st.text())
-def test_a_record_is_one_line_whatever_a_client_calls_itself(name: str) -> None:
-    line = build_line(dataclasses.replace(ENDED, common_name=name, client_version=name))
+ANYTHING = st.text(st.characters(exclude_categories=()), max_size=30)
+FOREIGN = {
+    "failure_reason": "connection-attempt-failure-reason",
+    "common_name": "common-name",
+    "device_type": "device-type",
+    "device_ip": "device-ip",
+    "endpoint_name": "client-vpn-endpoint-name",
+    "client_version": "client-version",
+    "node": "node",
+    "log_group": "log-group",
+    "log_stream": "log-stream",
+}
+"""Fields that hold what somebody else has chosen, with their keys."""
+
+
+@pytest.mark.parametrize("field", FOREIGN)
+@given(text=ANYTHING)
+def test_a_record_is_one_line_whatever_somebody_calls_himself(field: str, text: str) -> None:
+    changes: dict[str, Any] = {field: text, "groups": (text, text)}
+    line = build_line(dataclasses.replace(ENDED, **changes))
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     assert all(0x20 <= octet < 0x7F for octet in line[:-1])
-    assert json.loads(line)["common-name"] == (name or "NA")
+    read = json.loads(line)
+    assert read[FOREIGN[field]] == text or (read[FOREIGN[field]], text) == ("NA", "")
+    assert read["groups"] == [text, text]
+    assert json.dumps(read).encode() + b"\n" == line
 
 
 def test_a_loss_line_says_how_many() -> None:
