@@ -26,6 +26,7 @@ from gateway.actions import ActionError
 from gateway.api.callers import socket_caller
 from gateway.api.dispatch import Request as Call
 from gateway.api.parsing import parse_fields_untrusted
+from gateway.api.places import Turns, origin_of
 from gateway.api.serializing import XML, build_error
 from gateway.api.service_model import EC2_VERSION, load_services
 from gateway.api.signature import SignedRequest
@@ -52,6 +53,8 @@ MOST_DISCARDED = 8 * 1024 * 1024
 SMALL_BODY = 64 * 1024
 LARGE_BODIES = 16
 """How many requests with larger ones may be in memory at once; others wait."""
+LARGE_BODIES_EACH = 4
+"""Of these, from one origin: who sends slowly keeps nobody else waiting."""
 BODY_TIMEOUT_S = 20.0
 TURN_TIMEOUT_S = 30.0
 """How long a call may wait for its turn."""
@@ -79,7 +82,7 @@ class Api:
         self._callers = callers
         self._dispatcher = dispatcher
         self._services = load_services()
-        self._large_bodies = trio.CapacityLimiter(LARGE_BODIES)
+        self._large_bodies = Turns(LARGE_BODIES, LARGE_BODIES_EACH)
         self._readers = trio.CapacityLimiter(READERS)
         self._writers = trio.CapacityLimiter(WRITERS)
 
@@ -112,14 +115,11 @@ class Api:
         if length.isdecimal() and len(length) < 10 and int(length) <= SMALL_BODY:
             yield SMALL_BODY
             return
-        with trio.move_on_after(TURN_TIMEOUT_S) as waiting:
-            await self._large_bodies.acquire_on_behalf_of(request)
-        if waiting.cancelled_caught:
-            raise _too_many()
         try:
-            yield MAX_BODY
-        finally:
-            self._large_bodies.release_on_behalf_of(request)
+            async with self._large_bodies.turn(origin_of(_source(request)), patience_s=TURN_TIMEOUT_S):
+                yield MAX_BODY
+        except trio.TooSlowError as error:
+            raise _too_many() from error
 
     def _service(self, fields: dict[str, str]) -> ServiceModel:
         version = fields.get("Version", EC2_VERSION)
@@ -148,7 +148,7 @@ class Api:
         action, uid = fields["Action"], request.scope.get("state", {}).get(PEER_UID)
         if uid is not None:
             return Call(service, action, fields, socket_caller(uid), request_id)
-        source_ip = request.client.host if request.client else ""
+        source_ip = _source(request)
         caller, claim = self._callers.identify(signed, service.service_name, source_ip)
         return Call(service, action, fields, caller, request_id, claim.signature, claim.expires_at)
 
@@ -165,6 +165,11 @@ def build_app(api: Api, routes: Sequence[BaseRoute] = ()) -> Starlette:
 
     own = Route("/", api.answer, methods=["GET", "POST"])
     return Starlette(routes=[own, *routes], exception_handlers={HTTPException: refuse})
+
+
+def _source(request: Request) -> str:
+    """The address that a request comes from; empty on a Unix socket."""
+    return request.client.host if request.client else ""
 
 
 async def _receive(request: Request, limit: int) -> tuple[dict[str, str], SignedRequest]:

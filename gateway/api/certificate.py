@@ -46,10 +46,10 @@ def make_tls_context(settings: GatewaySettings) -> ssl.SSLContext:
 
 
 def serving_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Make a context for HTTP/1.1 and HTTP/2 over TLS 1.2 and later. Raises what `ssl` raises."""
+    """Make a context for HTTP/1.1 over TLS 1.2 and later. Raises what `ssl` raises."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(certificate, key)
     return context
 

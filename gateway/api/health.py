@@ -4,8 +4,9 @@
     /readyz     200 where clients are let in and calls are answered: the daemon, all endpoints, the store; else 503
     /metrics    Prometheus' text format, or OpenMetrics for who asks for that
 
-They need no access key, and tell strangers little: whoever does not come from this host, or from a network that
-`metrics_from` names, learns the status code and no more. All of it is asked of the daemon, over its control socket.
+They need no access key. Who is told what depends on the door, and not on where he seems to come from, since behind a
+proxy everybody comes from there: at `metrics_listen` and on the Unix socket there is everything, at the API's own
+addresses a status code and no more. All of it is asked of the daemon, over its control socket.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -28,7 +28,6 @@ from gateway.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from ipaddress import IPv4Network
 
     from starlette.requests import Request
 
@@ -59,36 +58,30 @@ _STORE_AWAY: Final = {
 class HealthPages:
     """Answers who watches."""
 
-    def __init__(
-        self,
-        ask_daemon: Callable[[Mapping[str, Any]], Any],
-        store: Store,
-        trusted: Sequence[IPv4Network],
-    ) -> None:
-        """`ask_daemon` blocks and raises `ControlError`; `trusted` may see what there is to see, as this host may."""
+    def __init__(self, ask_daemon: Callable[[Mapping[str, Any]], Any], store: Store) -> None:
+        """`ask_daemon` blocks and raises `ControlError`."""
         self._ask_daemon = ask_daemon
         self._store = store
-        self.trusted = trusted
         self._turns = trio.CapacityLimiter(ASKED_AT_ONCE)
         self._finding_out: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
         self._answers: dict[str, tuple[float, Any]] = {}
 
-    def routes(self) -> list[Route]:
-        """Where they are."""
+    def routes(self, *, open_to_all: bool = False) -> list[Route]:
+        """Where they are; with `open_to_all`, for a door at which whoever gets there is told everything."""
         return [
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
-            Route("/metrics", self.metrics),
+            Route("/healthz", partial(self._healthz, open_to_all)),
+            Route("/readyz", partial(self._readyz, open_to_all)),
+            Route("/metrics", partial(self._metrics, open_to_all)),
         ]
 
-    async def healthz(self, request: Request) -> Response:
+    async def _healthz(self, open_to_all: bool, request: Request) -> Response:
         """Whether anything is wrong."""
         status = await self._ask("status")
         found = [_silent(status)] if isinstance(status, str) else status["health"]
         is_well = all(condition["severity"] != "error" for condition in found)
-        return self._page(request, found, is_well=is_well)
+        return _page(found, is_well=is_well, in_full=open_to_all or _is_local(request))
 
-    async def readyz(self, request: Request) -> Response:
+    async def _readyz(self, open_to_all: bool, request: Request) -> Response:
         """Whether clients and callers are served."""
         status = await self._ask("status")
         if isinstance(status, str):
@@ -97,12 +90,12 @@ class HealthPages:
             found = [condition for condition in status["health"] if condition["code"] == "endpoint-down"]
         if problem := await self._remembered("store", self._store_problem):
             found.append(_STORE_AWAY | {"explanation": problem})
-        return self._page(request, found, is_well=not found)
+        return _page(found, is_well=not found, in_full=open_to_all or _is_local(request))
 
-    async def metrics(self, request: Request) -> Response:
+    async def _metrics(self, open_to_all: bool, request: Request) -> Response:
         """Everything that is counted."""
-        if not self._is_trusted(request):
-            return PlainTextResponse("Metrics are for this host, and for networks in metrics_from.\n", 403)
+        if not open_to_all and not _is_local(request):
+            return PlainTextResponse("Metrics are at metrics_listen, and on the Unix socket.\n", 403)
         document = await self._ask("metrics")
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         registry = build_registry(None if isinstance(document, str) else document)
@@ -124,23 +117,6 @@ class HealthPages:
             self._answers[key] = trio.current_time(), answer
             return answer
 
-    def _page(self, request: Request, found: Sequence[Mapping[str, str]], *, is_well: bool) -> Response:
-        answer: dict[str, Any] = {"status": "ok" if is_well else "failing"}
-        if self._is_trusted(request):
-            answer["conditions"] = list(found)
-        return JSONResponse(answer, 200 if is_well else 503, {"cache-control": "no-store"})
-
-    def _is_trusted(self, request: Request) -> bool:
-        """Whether the caller may see more, as everybody may who was let in to the Unix socket."""
-        if PEER_UID in request.scope.get("state", {}):
-            return True
-        if request.client is None:
-            return False
-        address = ip_address(request.client.host)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return address.is_loopback or any(address in network for network in self.trusted)
-
     # In a thread
 
     def _ask_or_say_why_not(self, request: str) -> Any:
@@ -155,6 +131,18 @@ class HealthPages:
         except StoreError as error:
             return str(error)
         return None
+
+
+def _page(found: Sequence[Mapping[str, str]], *, is_well: bool, in_full: bool) -> Response:
+    answer: dict[str, Any] = {"status": "ok" if is_well else "failing"}
+    if in_full:
+        answer["conditions"] = list(found)
+    return JSONResponse(answer, 200 if is_well else 503, {"cache-control": "no-store"})
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the caller was let in to the Unix socket."""
+    return PEER_UID in request.scope.get("state", {})
 
 
 def _silent(why: str) -> dict[str, str]:

@@ -4,6 +4,7 @@
     nursery
     ├── HTTPS                     for whoever has a key
     ├── Unix socket               for root and the gateway's own user
+    ├── HTTP                      metrics and health, where metrics_listen says so
     ├── housekeeping              renews the certificate, writes down what gathers, collects garbage
     ├── watchdog                  tells systemd that this loop turns
     └── signals                   HUP reads the configuration again; TERM and INT end
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
+from starlette.applications import Starlette
 
 from gateway.actions.loading import load_actions
 from gateway.api.app import Api, build_app
@@ -27,7 +29,7 @@ from gateway.api.callers import Callers
 from gateway.api.certificate import CertificateError, make_tls_context
 from gateway.api.dispatch import Dispatcher
 from gateway.api.health import HealthPages
-from gateway.api.listening import CONNECTIONS, SOCKET_CONNECTIONS, HttpServer, listen_tcp, listen_unix
+from gateway.api.listening import CONNECTIONS, SOCKET_CONNECTIONS, WATCHERS, HttpServer, listen_tcp, listen_unix
 from gateway.config import ConfigError, load_config
 from gateway.control_socket import ask
 from gateway.garbage import collect_everything, spare_the_long_lived
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Config
+    from gateway.config.settings import ApiSettings
     from gateway.service_manager import ServiceManager
     from gateway.store import Store
 
@@ -72,7 +75,7 @@ class _Server:
         self._callers = Callers(store)
         self._dispatcher = Dispatcher(store, config.settings.api.service, load_actions())
         ask_daemon = partial(ask, config.settings.control_socket)
-        self._health = HealthPages(ask_daemon, store, config.settings.api.metrics_from)
+        self._health = HealthPages(ask_daemon, store)
 
     async def run(self) -> None:
         """Serve until a signal ends it."""
@@ -82,19 +85,23 @@ class _Server:
             addresses = [sockets.enter_context(listen_tcp(address)) for address in api.listen]
             unix = sockets.enter_context(listen_unix(api.socket))
             sockets.callback(api.socket.unlink, missing_ok=True)
+            watched = [sockets.enter_context(listen_tcp(address)) for address in api.metrics_listen]
             server = HttpServer(build_app(Api(self._callers, self._dispatcher), self._health.routes()))
+            watchers = HttpServer(Starlette(routes=self._health.routes(open_to_all=True)))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_house)
                 nursery.start_soon(self._feed_watchdog)
                 async with trio.open_nursery() as serving:
                     serving.start_soon(server.run, addresses, CONNECTIONS, lambda: self._tls)
                     serving.start_soon(server.run, [unix], SOCKET_CONNECTIONS)
+                    serving.start_soon(watchers.run, watched, WATCHERS)
                     spare_the_long_lived()
                     self._service.ready(self._summary())
                     logger.info("API ready", listen=list(api.listen), socket=str(api.socket))
                     await self._listen_to_signals()
                     self._service.stopping()
                     await server.stop()
+                    await watchers.stop()
                 nursery.cancel_scope.cancel()
         await trio.to_thread.run_sync(self._callers.write_uses)
         await trio.to_thread.run_sync(partial(self._dispatcher.write_omitted, at_end=True))
@@ -118,9 +125,8 @@ class _Server:
             return
         before, self._settings = self._settings, settings
         self._dispatcher.settings = settings.api.service
-        self._health.trusted = settings.api.metrics_from
         self._renew_certificate()
-        if (settings.api.listen, settings.api.socket) != (before.api.listen, before.api.socket):
+        if _addresses(settings.api) != _addresses(before.api):
             logger.warning("other addresses need a restart of the API", listen=list(settings.api.listen))
 
     def _renew_certificate(self) -> None:
@@ -153,3 +159,7 @@ class _Server:
 
     def _summary(self) -> str:
         return f"Serving {', '.join(self._settings.api.listen) or self._settings.api.socket}"
+
+
+def _addresses(api: ApiSettings) -> object:
+    return api.listen, api.metrics_listen, api.socket

@@ -105,7 +105,7 @@ def _build_api(
         certificate=api.certificate.path if api.certificate else None,
         private_key=api.private_key.path if api.private_key else None,
         public_hostname=api.public_hostname,
-        metrics_from=api.metrics_from,
+        metrics_listen=api.metrics_listen,
         service=ServiceSettings(
             region=api.region,
             account_id=api.account_id,

@@ -126,8 +126,8 @@ class Api(Section):
     """The account in ARNs: twelve digits."""
     public_hostname: HostName = ""
     """The name or address by which callers elsewhere reach the API."""
-    metrics_from: ListOf[Network] = ()
-    """Networks from which /metrics may be read, and /healthz in full, as ["10.20.0.0/24"]; this host always may."""
+    metrics_listen: ListOf[SocketAddress] = ()
+    """Where /metrics is, and /healthz in full, by HTTP and without a key, as ["127.0.0.1:8444"]."""
     dns_suffix: HostName = ""
     """The domain under which clients find endpoints, as "vpn.example.com"."""
     quotas: Quotas = Quotas()

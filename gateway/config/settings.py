@@ -86,8 +86,8 @@ class ApiSettings:
     """There exactly where `certificate` is."""
     public_hostname: str
     """By which callers elsewhere reach the API; empty where there are none."""
-    metrics_from: tuple[IPv4Network, ...]
-    """Who else than this host may see metrics, and what is wrong."""
+    metrics_listen: tuple[str, ...]
+    """Addresses with ports where metrics are, and what is wrong, for whoever reaches them; HTTP."""
     service: ServiceSettings
     """What actions have to know."""
 

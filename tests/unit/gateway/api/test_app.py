@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import re
+import select
 import socket
 import ssl
 import threading
@@ -14,11 +16,9 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from h2.connection import H2Connection
-from h2.settings import SettingCodes, Settings
 
 from gateway.actions import Action, Role
-from gateway.api import app, listening
+from gateway.api import app, conversation
 from gateway.store import StoreUnavailableError
 from tests.unit.gateway.api.asking import IDENTITY, ask, ask_socket, audited, now
 from tests.unit.gateway.api.keys import add_key
@@ -41,16 +41,53 @@ def test_both_forms_of_a_request_are_understood(site: ApiSite) -> None:
     assert ask_socket(site, b"Version=2011-06-15", target="/?Action=GetCallerIdentity")[0] == 200
 
 
-@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
-def test_both_versions_of_http_are_spoken(site: ApiSite, http2: bool) -> None:
+def test_a_connection_serves_one_request_after_the_other(site: ApiSite) -> None:
     key_id, secret = add_key(site.store)
     host = f"127.0.0.1:{site.port}"
-    trust = ssl.create_default_context(cafile=site.ca_file)
-    with httpx.Client(verify=trust, http2=http2) as client:
+    with httpx.Client(verify=ssl.create_default_context(cafile=site.ca_file), http2=True) as client:
         for _ in range(3):
             request = signed(key_id, secret, at=now(), host=host)
             response = client.post(f"https://{host}/", content=request.body, headers=dict(request.headers))
-            assert (response.status_code, response.http_version) == (200, "HTTP/2" if http2 else "HTTP/1.1")
+            assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    "protocol", ["h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__", "websocket\r\nSec-WebSocket-Version: 13"]
+)
+def test_who_wants_another_protocol_is_answered_in_this_one(site: ApiSite, protocol: str) -> None:
+    head = f"GET /?{IDENTITY.decode()} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: {protocol}\r\n\r\n"
+    assert talk(site.socket, head.encode()).startswith(b"HTTP/1.1 200")
+
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 0",
+        b"Content-Length: 4\r\nContent-Length: 5",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding : chunked",
+        b"Content-Length: +4",
+        b"X-Y: z\r\n Content-Length: 4\r\nContent-Length: 0x4",
+        b"Host: y",
+    ],
+)
+def test_a_request_that_others_may_read_differently_is_refused_with_all_that_follows(
+    site: ApiSite, head: bytes
+) -> None:
+    answer = talk(site.socket, b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n0\r\n\r\n" + SMUGGLED)
+    assert re.match(rb"HTTP/1.1 (400|501) ", answer)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_requests_that_come_at_once_are_answered_in_their_order(site: ApiSite) -> None:
+    first, second = (f"GET /?Action={action} HTTP/1.1\r\nHost: x\r\n" for action in ("First", "Second"))
+    answer = talk(site.socket, f"{first}\r\n{second}Connection: close\r\n\r\n".encode())
+    assert re.findall(rb"The action (\w+) is not valid", answer) == [b"First", b"Second"]
 
 
 @pytest.mark.parametrize(
@@ -108,24 +145,26 @@ def test_odd_octets_end_their_own_connection_and_no_other(
     capsys: pytest.CaptureFixture[str],
     beginning: bytes,
 ) -> None:
-    monkeypatch.setattr(listening, "IDLE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(listening, "QUIET_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(conversation, "IDLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(conversation, "QUIET_TIMEOUT_S", 1.0)
     with ApiSite(store, tmp_path) as site:
         for junk in (b"", b"\x00" * 9, bytes(range(256)), b"\x88\x80" * 50):
-            talk_into_the_void(site.socket, beginning + junk)
+            talk(site.socket, beginning + junk)
         assert ask_socket(site, IDENTITY)[0] == 200
     assert "Traceback" not in capsys.readouterr().out
 
 
-def talk_into_the_void(path: Path, octets: bytes) -> None:
-    """Say something, and wait until the other end closes the connection."""
+def talk(path: Path, octets: bytes) -> bytes:
+    """Say something, and hear what is said until the other end closes the connection."""
+    heard = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
         stranger.connect(str(path))
         stranger.settimeout(30)
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             stranger.sendall(octets)
-            while stranger.recv(65536):
-                pass
+            while piece := stranger.recv(65536):
+                heard += piece
+    return heard
 
 
 def test_hostile_text_comes_back_as_well_formed_xml(site: ApiSite) -> None:
@@ -161,7 +200,7 @@ def test_a_long_body_that_is_allowed_is_read(site: ApiSite) -> None:
 
 
 def test_headers_that_are_too_long_end_the_connection(site: ApiSite) -> None:
-    status, _ = ask_socket(site, headers={"X-Long": "x" * (listening.HEADER_BYTES + 1)})
+    status, _ = ask_socket(site, headers={"X-Long": "x" * (conversation.HEADER_BYTES + 1)})
     assert status in (400, 431)
     assert ask_socket(site, IDENTITY)[0] == 200
 
@@ -183,7 +222,7 @@ def test_who_sends_slowly_is_told_and_holds_up_nobody(site: ApiSite, monkeypatch
 def test_who_says_nothing_is_let_go(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beginning: bytes
 ) -> None:
-    monkeypatch.setattr(listening, "IDLE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(conversation, "IDLE_TIMEOUT_S", 0.5)
     with ApiSite(store, tmp_path) as site, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
         idle.connect(str(site.socket))
         idle.sendall(beginning)
@@ -215,35 +254,40 @@ def test_a_body_that_nobody_reads_does_not_keep_the_connection(site: ApiSite, pi
 
 
 def test_who_takes_no_answer_is_let_go(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "REQUEST_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(listening, "IDLE_TIMEOUT_S", 0.5)
-    trust = ssl.create_default_context()
-    trust.set_alpn_protocols(["h2"])
-    http = H2Connection()
-    http.local_settings = Settings(initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    http.initiate_connection()
-    target = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "x")]
-    http.send_headers(1, target, end_stream=True)
-    with ApiSite(store, tmp_path) as site, socket.create_connection(("127.0.0.1", site.port)) as plain:
-        trust.load_verify_locations(site.ca_file)
-        with trust.wrap_socket(plain, server_hostname="127.0.0.1") as stranger:
-            stranger.sendall(http.data_to_send())
-            stranger.settimeout(30)
-            while stranger.recv(65536):
-                pass
+    """An answer that fits into no buffer waits for its reader for a while, and not for ever."""
+    monkeypatch.setattr(conversation, "WRITE_TIMEOUT_S", 0.5)
+    describe = Action("DescribeVpcs", long_answer, changes=False, role=Role.READ_ONLY)
+    with (
+        ApiSite(store, tmp_path, {"DescribeVpcs": describe}) as site,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger,
+    ):
+        stranger.connect(str(site.socket))
+        stranger.sendall(b"GET /?Action=DescribeVpcs HTTP/1.1\r\nHost: x\r\n\r\n")
+        poll = select.poll()
+        poll.register(stranger, select.POLLHUP)
+        assert poll.poll(30_000)
 
 
-def test_long_bodies_wait_for_each_other_and_short_ones_do_not(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def long_answer(_: Call) -> dict[str, Any]:
+    return {"Vpcs": [{"VpcId": "x" * 1000}] * 20_000}
+
+
+def test_who_sends_long_bodies_slowly_keeps_only_himself_waiting(
+    site: ApiSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app, "TURN_TIMEOUT_S", 0.5)
+    key_id, secret = add_key(site.store)
+    long = signed(key_id, secret, body=IDENTITY + b"&x=" + b"x" * app.SMALL_BODY, at=now())
     heads = []
     try:
-        for _ in range(app.LARGE_BODIES):
+        for _ in range(app.LARGE_BODIES_EACH):
             heads.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             heads[-1].connect(str(site.socket))
             heads[-1].sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {app.MAX_BODY}\r\n\r\nA".encode())
         answers = [ask_socket(site, b"x=" + b"x" * app.SMALL_BODY)[1] for _ in range(3)]
         assert "RequestLimitExceeded" in answers[-1]
         assert ask_socket(site, IDENTITY)[0] == 200
+        assert "UnknownParameter" in ask(site, long)[1], "from another address"
     finally:
         for head in heads:
             head.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.api import listening
+from gateway.api import conversation
 from gateway.api.client import ApiClient
 from tests.unit.gateway.api import site as sites
 from tests.unit.gateway.api.keys import add_key
@@ -23,7 +23,7 @@ PLACES = 2
 def site(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sites.ApiSite:
     """With few places, which nobody loses for being idle."""
     monkeypatch.setattr(sites, "ENOUGH_CONNECTIONS", PLACES)
-    monkeypatch.setattr(listening, "IDLE_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(conversation, "IDLE_TIMEOUT_S", 3600.0)
     monkeypatch.setattr("gateway.api.client.TIMEOUT_S", 10.0)
     return sites.ApiSite(store, tmp_path)
 

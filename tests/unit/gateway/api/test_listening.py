@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import socket
 import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.api.listening import ListenError, listen_tcp, listen_unix
+from tests.unit.gateway.api import site as sites
+from tests.unit.gateway.api.asking import ask, now
+from tests.unit.gateway.api.keys import add_key
+from tests.unit.gateway.api.signing import signed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gateway.store import Store
 
 
 @pytest.mark.parametrize(("address", "host"), [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")])
@@ -59,3 +66,17 @@ def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
 def test_a_place_where_no_socket_can_be_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ListenError, match=r"The API's socket .* cannot be made"):
         listen_unix(tmp_path / name)
+
+
+def test_who_takes_all_places_makes_room_for_who_comes_from_elsewhere(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = 8
+    monkeypatch.setattr(sites, "ENOUGH_CONNECTIONS", places)
+    with sites.ApiSite(store, tmp_path) as site, ExitStack() as held:
+        key_id, secret = add_key(store)
+        for _ in range(3 * places):
+            greedy = socket.create_connection(("127.0.0.1", site.port), source_address=("127.0.0.2", 0))
+            held.callback(greedy.close)
+        for _ in range(3):
+            assert ask(site, signed(key_id, secret, at=now()))[0] == 200

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
+import httpx
 import pytest
 from botocore.config import Config as BotoConfig
 from cryptography import x509
@@ -240,6 +242,26 @@ def test_without_an_authority_it_makes_a_certificate_that_can_be_trusted(tmp_pat
         remote = ApiClient.at_url(f"https://127.0.0.1:{server.port}", key_id, secret, ca_file=trusted)
         assert remote.call("GetCallerIdentity")["UserId"] == key_id
         assert len(x509.load_pem_x509_certificates(trusted.read_bytes())) == 2
+
+
+def test_metrics_are_where_the_configuration_says_and_nowhere_else(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        assert fetch(f"https://127.0.0.1:{server.port}/metrics").status_code == 403
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server.config.write_text(server.config.read_text().replace("[api]", f'[api]\nmetrics_listen = ["{address}"]'))
+    with server:
+        assert "portway_up 0.0" in fetch(f"http://{address}/metrics").text
+        assert fetch(f"http://{address}/healthz").json()["conditions"][0]["code"] == "daemon-silent"
+        assert fetch(f"http://{address}/").status_code == 404
+        assert fetch(f"https://127.0.0.1:{server.port}/metrics").status_code == 403
+        assert fetch(f"https://127.0.0.1:{server.port}/healthz").json() == {"status": "failing"}
+
+
+def fetch(url: str) -> httpx.Response:
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    return httpx.get(url, verify=trust)
 
 
 def test_where_it_is_switched_off_it_ends_in_peace(tmp_path: Path) -> None:
