@@ -27,7 +27,9 @@ __all__ = ["SinkStatus", "SinkWriter"]
 BATCH_LINES = 500
 """Lines for one trip to the thread, so that `reopen` is never far away."""
 GATHER_S = 0.1
-"""How long a record may wait for others: a trip to the thread costs the gateway more than ten lines do."""
+"""How long a record may wait for others."""
+PACE_S = 0.5
+"""From one trip to the thread to the next while records come all the time: a trip costs as much as thirty lines."""
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 30.0
 
@@ -67,6 +69,7 @@ class SinkWriter:
         self._idle = trio.Event()
         self._idle.set()
         self._awaited = trio.Event()
+        self._next_trip = float("-inf")
         self._thread = trio.CapacityLimiter(1)
 
     def offer(self, record: ConnectionRecord) -> None:
@@ -117,7 +120,7 @@ class SinkWriter:
         pause_s = RETRY_FIRST_S
         while True:
             await self._busy.wait()
-            with trio.move_on_after(GATHER_S):
+            with trio.move_on_at(max(trio.current_time() + GATHER_S, self._next_trip)):
                 await self._awaited.wait()
             try:
                 await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True, limiter=self._thread)
@@ -163,4 +166,5 @@ class SinkWriter:
         if not self._queue:
             self._busy = trio.Event()
             self._awaited = trio.Event()
+            self._next_trip = trio.current_time() + PACE_S
             self._idle.set()

@@ -102,6 +102,23 @@ async def test_records_go_to_the_sink_though_nobody_waits_for_them() -> None:
     assert types(sink) == ["connection-attempt"]
 
 
+async def test_a_record_that_follows_closely_on_others_waits_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.connection_log.writer.GATHER_S", 0.001)
+    monkeypatch.setattr("gateway.connection_log.writer.PACE_S", 3600)
+    sink = MemorySink()
+    async with running(sink) as log:
+        log.write(RECORD)
+        while not sink.lines:  # noqa: ASYNC110 - a thread makes it so
+            await trio.sleep(0.001)
+        await log.drain(60)
+        for expected in (1, 2):
+            log.write(RECORD)
+            await trio.sleep(0.01)
+            assert log.status()[0].queued == expected
+        await log.drain(60)
+    assert types(sink) == ["connection-attempt"] * 3
+
+
 async def test_a_sink_of_another_manner_takes_over_with_the_next_line() -> None:
     before, after = MemorySink("file"), MemorySink("file", manner=("larger",))
     async with running(before) as log:
