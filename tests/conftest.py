@@ -1,8 +1,9 @@
 """What all tests share: which of them can run here, and how hard hypothesis tries.
 
 Tests marked `netns` or `interop` need root, network namespaces and (interop) the stock client; those marked `native`
-need the compiled data plane, those marked `postgresql` a database server that they start themselves. Where these are
-missing they are skipped; with PORTWAY_REQUIRE_INTEROP=1, as `.ci/run` sets it, not running one is a failure.
+need the compiled data plane, those marked `postgresql` a database server that they start themselves, and those marked
+`systemd` a kernel where they can boot one. Where these are missing they are skipped; with PORTWAY_REQUIRE_INTEROP=1, as
+`.ci/run` sets it, not running one is a failure.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.lab.postgres import postgres_programs
+from tests.lab.systemd_host import boot_problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 REQUIRED = os.environ.get("PORTWAY_REQUIRE_INTEROP") == "1"
-PRIVILEGED = ("interop", "netns")
+PRIVILEGED = ("interop", "netns", "systemd")
 CONDITIONAL = (*PRIVILEGED, "native", "postgresql")
-COMMANDS = {"netns": ("ip", "nft", "ping"), "interop": ("ip", "nft", "ping", "openvpn", "curl", "iperf3")}
+COMMANDS = {
+    "netns": ("ip", "nft", "ping"),
+    "interop": ("ip", "nft", "ping", "openvpn", "curl", "iperf3"),
+    "systemd": ("systemd-nspawn", "nsenter", "make", "cc"),
+}
 FUZZ_EXAMPLES = 20_000
 
 # No deadlines: how long an example takes says nothing on a machine that does other things as well.
@@ -58,7 +64,9 @@ def _lacking(item: pytest.Item) -> str | None:
     if marks and os.geteuid():
         return "needs root"
     missing = {command for mark in marks for command in COMMANDS[mark] if shutil.which(command) is None}
-    return f"needs {', '.join(sorted(missing))}" if missing else None
+    if missing:
+        return f"needs {', '.join(sorted(missing))}"
+    return boot_problem() if "systemd" in marks else None
 
 
 def _is_conditional(item: pytest.Item) -> bool:

@@ -84,6 +84,10 @@ class Namespace:
         """Set a network sysctl of this namespace, such as `net.ipv4.ip_forward`."""
         self.run("sysctl", "-q", "-w", f"{key}={value}")
 
+    def process_ids(self) -> list[int]:
+        """Whoever runs in here at the moment."""
+        return _process_ids(self.name)
+
     def interfaces(self) -> set[str]:
         """The names of all links, without the loopback."""
         lines = self.run("ip", "-o", "link", "show").stdout.splitlines()
@@ -125,12 +129,15 @@ def sweep_leftovers() -> None:
 def _remove(name: str) -> None:
     # A namespace lives on while a process is in it, so that its interfaces would outlive its name.
     for _ in range(100):
-        found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
-        pids = [int(pid) for pid in found.stdout.split()]
-        if not pids:
+        if not (pids := _process_ids(name)):
             break
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def _process_ids(name: str) -> list[int]:
+    found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
