@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.actions import ActionError
+from gateway.api import parsing
 from gateway.api.parsing import MAX_FIELDS, parse_fields_untrusted, parse_parameters_untrusted
 from gateway.api.service_model import EC2_VERSION, load_services, merge_topics
 from tests.unit.gateway.api.shapes import requests
@@ -253,3 +255,47 @@ def test_bad_forms_are_refused(form: bytes, code: str) -> None:
 
 def test_an_empty_form_has_no_fields() -> None:
     assert parse_fields_untrusted(b"") == {}
+
+
+# Work, which strangers may cause
+
+
+class Counted(str):
+    """A name that counts how often it is looked at."""
+
+    __slots__ = ()
+    looked_at = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.looked_at += 1
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        Counted.looked_at += 1
+        return super().__hash__()
+
+
+def work_for(names: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often the names of a form are looked at until it is read or refused, before anybody knows who has sent it."""
+    monkeypatch.setattr(parsing, "parse_qsl", lambda *_, **__: [(Counted(name), "") for name in names])
+    Counted.looked_at = 0
+    with contextlib.suppress(ActionError):
+        parse_fields_untrusted(b"x")
+    return Counted.looked_at
+
+
+@pytest.mark.parametrize(
+    "ending", [[], ["0"], ["last", "last"]], ids=["all differ", "the first again", "the last again"]
+)
+def test_twice_as_many_fields_are_twice_the_work(ending: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (
+        work_for([*map(str, range(count)), *ending], monkeypatch) for count in (MAX_FIELDS // 2, MAX_FIELDS - 2)
+    )
+    assert MAX_FIELDS / 2 <= few < many <= 2.1 * few
+
+
+def test_more_fields_than_there_may_be_are_refused_unread() -> None:
+    assert parse_fields_untrusted(b"&".join(b"%d=" % number for number in range(MAX_FIELDS)))
+    with pytest.raises(ActionError) as caught:
+        parse_fields_untrusted(b"&".join(b"%d=" % number for number in range(MAX_FIELDS + 1)))
+    assert (caught.value.code, caught.value.status) == ("MalformedQueryString", 404)
