@@ -92,6 +92,23 @@ def test_rules_are_listed_by_botos_paginator_and_revoked_by_id(ec2: Any) -> None
     assert {rule["SecurityGroupRuleId"] for rule in gone["RevokedSecurityGroupRules"]} == set(ids)
 
 
+def test_rules_are_modified_and_described_anew(ec2: Any) -> None:
+    group_id = make_group(ec2)
+    everywhere = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    (made,) = ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=everywhere)["SecurityGroupRules"]
+    rule_id = made["SecurityGroupRuleId"]
+    wanted = {"IpProtocol": "udp", "FromPort": 53, "ToPort": 53, "CidrIpv4": "10.0.0.0/8", "Description": "names"}
+    updates = [{"SecurityGroupRuleId": rule_id, "SecurityGroupRule": wanted}]
+    with pytest.raises(ClientError) as dry:
+        ec2.modify_security_group_rules(GroupId=group_id, SecurityGroupRules=updates, DryRun=True)
+    assert dry.value.response["Error"]["Code"] == "DryRunOperation"
+    assert ec2.modify_security_group_rules(GroupId=group_id, SecurityGroupRules=updates)["Return"] is True
+    texts = [{"SecurityGroupRuleId": rule_id, "Description": "its names"}]
+    ec2.update_security_group_rule_descriptions_ingress(GroupId=group_id, SecurityGroupRuleDescriptions=texts)
+    (rule,) = ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule_id])["SecurityGroupRules"]
+    assert {name: rule[name] for name in wanted} == wanted | {"Description": "its names"}
+
+
 def test_groups_are_applied_to_target_networks(ec2: Any) -> None:
     group_ids = [make_group(ec2, name) for name in ("web", "dns")]
     reply = ec2.apply_security_groups_to_client_vpn_target_network(
@@ -116,6 +133,7 @@ def test_errors_have_ec2s_codes(ec2: Any) -> None:
         ("InvalidPermission.Duplicate", ec2.authorize_security_group_egress, {"IpPermissions": again}),
         ("InvalidPermission.NotFound", ec2.revoke_security_group_ingress, {"IpPermissions": again}),
         ("UnsupportedOperation", ec2.authorize_security_group_egress, {"IpPermissions": ipv6}),
+        ("InvalidPermission.NotFound", ec2.revoke_security_group_egress, {"IpPermissions": ipv6}),
     ]
     for code, call, parameters in calls:
         with pytest.raises(ClientError) as caught:
