@@ -129,6 +129,8 @@ class _Daemon:
             self._nursery.start_soon(self._keep_going, task)
         with trio.move_on_after(STORE_PATIENCE_S):
             await self._managed.settled.wait()
+        if self._managed.refusal:
+            raise ConfigRefused((self._managed.refusal,))
         spare_the_long_lived()
         self._is_ready = True
         self._service.ready(self._summary())

@@ -5,10 +5,10 @@ Also derives from the directory the id by which daemons on one host are told apa
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 from typing import IO, TYPE_CHECKING, Self
+
+from gateway.file_lock import LockHeldError, lock_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +23,7 @@ class StateLockError(Exception):
 
 
 class StateLock:
-    """An exclusive hold on a state directory, as a context manager; raises `StateLockError` on entering.
-
-    The file stays behind when the lock is released: removing it would let two daemons lock two files of one name.
-    """
+    """An exclusive hold on a state directory, as a context manager; raises `StateLockError` on entering."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
@@ -35,15 +32,13 @@ class StateLock:
     def __enter__(self) -> Self:
         try:
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = open(self._state_dir / _LOCK_NAME, "a+", encoding="ascii", opener=_open_private)
+            self._file = lock_file(self._state_dir / _LOCK_NAME)
         except OSError as error:
             raise StateLockError(f"the state directory {self._state_dir} is not usable: {error.strerror}") from error
-        try:
-            _lock(file, self._state_dir)
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
+        except LockHeldError as error:
+            raise StateLockError(
+                f"{error.holder} uses the state directory {self._state_dir}; give each daemon its own"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,20 +60,3 @@ def daemon_id(state_dir: Path) -> str:
     except OSError as error:
         raise StateLockError(f"the state directory {state_dir} is not usable: {error.strerror}") from error
     return hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:8]
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, mode=0o600)
-
-
-def _lock(file: IO[str], state_dir: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = file.read().strip()
-        who = f"another Portway daemon (process {holder})" if holder else "another Portway daemon"
-        raise StateLockError(f"{who} uses the state directory {state_dir}; give each daemon its own") from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()

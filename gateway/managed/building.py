@@ -108,6 +108,7 @@ class Builder:
         return (
             self._snapshot.certificates,
             self._snapshot.groups,
+            self._snapshot.elsewhere,
             self._members,
             circumstances.networks,
             circumstances.defaults,
@@ -196,13 +197,13 @@ class _Work:
             if association.status_code in ENDING or association in self._failures:
                 continue
             network = self._circumstances.networks.get(association.subnet_id)
-            if network is None:
+            if network is not None:
+                found.append(network.target(network.subnet_id, self._security_groups(association)))
+            elif association.subnet_id not in self._snapshot.elsewhere:
                 self._failures[association] = (
                     f"This gateway has no network {association.subnet_id} any more. Declare it as a [[network]] in its "
                     "configuration file, or disassociate it."
                 )
-            else:
-                found.append(network.target(network.subnet_id, self._security_groups(association)))
         return tuple(found)
 
     def _rules(self) -> tuple[policy.AuthorizationRule, ...]:
@@ -218,7 +219,7 @@ class _Work:
         ages = {association.id: age for age, association in enumerate(self._endpoint.associations)}
         chosen: dict[IPv4Network, policy.Route] = {}
         for route in sorted(self._endpoint.routes, key=lambda route: ages.get(route.association_id or "", -1)):
-            if route.status_code in ENDING or route in self._failures:
+            if route.status_code in ENDING or route in self._failures or self._is_elsewhere(route):
                 continue
             if route.subnet_id not in reachable:
                 self._failures[route] = (
@@ -228,6 +229,10 @@ class _Work:
             destination = parse_network(route.destination_cidr)
             chosen.setdefault(destination, policy.Route(destination, route.subnet_id, route.description))
         return tuple(chosen[destination] for destination in sorted(chosen))
+
+    def _is_elsewhere(self, route: RouteRow) -> bool:
+        is_here = route.subnet_id in self._circumstances.networks or route.subnet_id == policy.LOCAL
+        return not is_here and route.subnet_id in self._snapshot.elsewhere
 
     # Security groups
 

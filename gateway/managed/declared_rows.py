@@ -14,7 +14,6 @@ from policy import LOCAL, ControlChannelProtection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from gateway.config import Network
     from policy import EndpointSpec, LogDestination, TargetNetwork
@@ -99,19 +98,20 @@ def _target_row(node: str, endpoint: DeclaredEndpoint, target: TargetNetwork) ->
 
 def endpoint_rows(
     endpoint: DeclaredEndpoint,
-    file: Path,
+    place: str,
     arns: Mapping[bytes, str],
     associations: Mapping[str, str],
     now: float,
 ) -> EndpointRows:
     """An endpoint with everything that is its own.
 
-    `arns` are those of certificate chains, `associations` the ids of those with target networks, by their names.
+    `place` is where it is declared, `arns` are those of certificate chains, `associations` the ids of those with target
+    networks, by their names.
     """
     spec, problems = endpoint.spec, dict(endpoint.network_problems)
     crl = spec.authentication.certificate_revocation_list
     return EndpointRows(
-        endpoint=_endpoint_row(endpoint, file, arns, now),
+        endpoint=_endpoint_row(endpoint, place, arns, now),
         associations=[
             _association_row(endpoint, target, associations[target.name], problems, now)
             for target in spec.target_networks
@@ -124,14 +124,14 @@ def endpoint_rows(
     )
 
 
-def _endpoint_row(endpoint: DeclaredEndpoint, file: Path, arns: Mapping[bytes, str], now: float) -> Row:
+def _endpoint_row(endpoint: DeclaredEndpoint, place: str, arns: Mapping[bytes, str], now: float) -> Row:
     spec = endpoint.spec
     root = arns[spec.authentication.client_root_certificate_chain]
     return {
         "id": endpoint.id,
         "origin": "file",
         "name": spec.name,
-        "declared_in": str(file),
+        "declared_in": place,
         "description": spec.description,
         "status_code": "pending-associate" if endpoint.problem else "available",
         "status_message": endpoint.problem,

@@ -59,6 +59,11 @@ class Declaration:
     endpoints: tuple[DeclaredEndpoint, ...]
     certificates: tuple[PublishedCertificate, ...]
 
+    @property
+    def place(self) -> str:
+        """Where it is declared, among all gateways' files."""
+        return f"{self.file} on {self.node}"
+
 
 def publish(store: Store, declaration: Declaration, now: float) -> None:
     """Replace what the store has of this gateway's files. Blocks. Raises `StoreError`."""
@@ -70,11 +75,26 @@ def publish(store: Store, declaration: Declaration, now: float) -> None:
         account_associations(connection, now)
 
 
-def note_seen(store: Store, node: str, now: float) -> None:
-    """Say that this gateway is there. Blocks. Raises `StoreError`."""
+def note_seen(store: Store, declaration: Declaration, now: float) -> bool:
+    """Say that this gateway is there. Blocks. Raises `StoreError`.
+
+    Returns whether all that it has published is, too: another gateway that had some of it as well may have gone back
+    on that.
+    """
     table = schema.gateway_node
     with store.write(affects_gateways=False) as connection:
-        connection.execute(update(table).where(table.c.name == node).values(seen_at=now))
+        connection.execute(update(table).where(table.c.name == declaration.node).values(seen_at=now))
+        return _is_published(connection, declaration)
+
+
+def _is_published(connection: Connection, declaration: Declaration) -> bool:
+    networks, endpoints = schema.network.c, schema.endpoint.c
+    subnets = {row["subnet_id"] for row in network_rows(declaration.node, declaration.networks, declaration.endpoints)}
+    there = {*connection.scalars(select(networks.subnet_id).where(networks.subnet_id.in_(subnets)))}
+    return there == subnets and not any(
+        connection.scalar(select(endpoints.ended_at).where(endpoints.id == endpoint.id))
+        for endpoint in declaration.endpoints
+    )
 
 
 def _node_row(declaration: Declaration, now: float) -> dict[str, Any]:
@@ -134,7 +154,7 @@ def _replace_endpoints(
 ) -> None:
     table = schema.endpoint
     ids = [endpoint.id for endpoint in declaration.endpoints]
-    mine = (table.c.origin == "file") & or_(table.c.declared_in == str(declaration.file), table.c.id.in_(ids))
+    mine = (table.c.origin == "file") & or_(table.c.declared_in == declaration.place, table.c.id.in_(ids))
     for gone in connection.scalars(select(table.c.id).where(mine, table.c.id.not_in(ids), table.c.ended_at.is_(None))):
         _remove_what_is_its_own(connection, gone, now)
         ended = {"status_code": "deleted", "status_message": "", "ended_at": now}
@@ -162,7 +182,7 @@ def _write_endpoint(
     *,
     keys: Mapping[str, bytes],
 ) -> None:
-    rows = endpoint_rows(endpoint, declaration.file, arns, _association_ids(connection, endpoint), now)
+    rows = endpoint_rows(endpoint, declaration.place, arns, _association_ids(connection, endpoint), now)
     _put(connection, schema.endpoint, rows.endpoint | keys, ("id",), keep=("created_at",))
     kept = [row["id"] for row in rows.associations]
     _remove_what_is_its_own(connection, endpoint.id, now, kept)

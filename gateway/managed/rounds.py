@@ -52,15 +52,17 @@ class Rounds:
         reconciler: Reconciler,
         fleet: Fleet,
         *,
+        speaks: Callable[[], bool],
         file: Path,
         unix_time: Callable[[], float],
     ) -> None:
-        """`file` is the configuration file."""
+        """`speaks` says whether this gateway is the one that says how objects fare, `file` is its configuration."""
         self._store = store
         self._controller = controller
         self._last_known = last_known
         self._reconciler = reconciler
         self._fleet = fleet
+        self._speaks = speaks
         self._file = file
         self._unix_time = unix_time
         self._started_at = unix_time()
@@ -73,21 +75,23 @@ class Rounds:
 
         With `shows_own`, what this gateway's files declare is brought to the store as well.
         """
-        snapshot = await _in_thread(lambda: read_snapshot(self._store))
+        snapshot = await _in_thread(lambda: read_snapshot(self._store, self._node))
         if shows_own:
             await self._show_own(host_problems)
         await self._terminations.carry_out()
         outcomes = await self._controller.carry_out(snapshot, host_problems)
         await _in_thread(lambda: self._last_known.keep(snapshot))
-        await self._write_statuses(snapshot, outcomes)
+        if await _in_thread(self._speaks):
+            await self._write_statuses(snapshot, outcomes)
         return outcomes
 
     async def _write_statuses(self, snapshot: Snapshot, outcomes: Mapping[str, Outcome]) -> None:
         now = self._unix_time()
+        elsewhere = snapshot.elsewhere - {network.subnet_id for network in self._reconciler.config.networks}
         changes: list[Change] = []
         for endpoint in snapshot.endpoints if outcomes else ():
             try:
-                changes += status_changes(endpoint, outcomes[endpoint.row.id], now)
+                changes += status_changes(endpoint, outcomes[endpoint.row.id], now, elsewhere)
             except Exception:  # the others' are written all the same
                 logger.exception("the status of an endpoint cannot be told", endpoint=endpoint.row.id)
         if changes:
@@ -96,8 +100,7 @@ class Rounds:
     async def _show_own(self, host_problems: tuple[HostProblem, ...]) -> None:
         config, down, now = self._reconciler.config, dict(self._fleet.down), self._unix_time()
         own = await _in_thread(lambda: declare(self._file, config, down, host_problems, self._started_at))
-        if own == self._published:
-            await _in_thread(lambda: note_seen(self._store, self._node, now))
+        if own == self._published and await _in_thread(lambda: note_seen(self._store, own, now)):
             return
         try:
             await _in_thread(lambda: publish(self._store, own, now))

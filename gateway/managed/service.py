@@ -22,7 +22,7 @@ from gateway.managed.last_known import LastKnown
 from gateway.managed.mirror import StoreMirror, live_counters
 from gateway.managed.retention import Retention
 from gateway.managed.rounds import Rounds
-from gateway.store import StoreError, Vault, open_store, watch_changes
+from gateway.store import NameTakenError, StoreError, Vault, open_store, watch_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.hostnet import HostProblem
     from gateway.managed.statuses import Outcome
     from gateway.reload import Reconciler
-    from gateway.store import ChangeWatch, Store
+    from gateway.store import ChangeWatch, Lease, Store
 
 __all__ = ["ManagedService"]
 
@@ -76,6 +76,8 @@ class ManagedService:
         self._shows_own = True
         self._wake = trio.Event()
         self._problem = _NOT_OPENED
+        self.refusal = ""
+        """Why this gateway may not begin to work from the store at all: another one has its place there."""
         self.settled = trio.Event()
         """Set when what the store asks for, or else what was last known, has been carried out, or neither can be."""
         connection_log.follow(self._note_record)
@@ -134,8 +136,18 @@ class ManagedService:
     # Its task
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        store = await self._open()
+        """Serve until cancelled. Without its place in the store, a gateway takes its hands off it."""
+        while True:
+            store, lease = await self._open()
+            try:
+                await self._serve(store, lease)
+                self._note_problem("the connection that held this gateway's place in it is lost")
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(_close, store, lease)
+
+    async def _serve(self, store: Store, lease: Lease) -> None:
+        """Serve for as long as the lease lasts."""
         self._last_known = self._last_known or LastKnown(self._settings.state_dir, store.vault)
         rounds = Rounds(
             store,
@@ -143,16 +155,10 @@ class ManagedService:
             self._last_known,
             self._reconciler,
             self._fleet,
+            speaks=lease.speaks,
             file=self._file,
             unix_time=self._unix_time,
         )
-        try:
-            await self._serve(store, rounds)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(store.close)
-
-    async def _serve(self, store: Store, rounds: Rounds) -> None:
         self._mirror = StoreMirror(
             store, lambda: live_counters(self._fleet.endpoints), node=self._settings.node, backlog=self._backlog
         )
@@ -160,7 +166,9 @@ class ManagedService:
             nursery.start_soon(self._mirror.run)
             nursery.start_soon(Retention(store, self._settings.store).run)
             nursery.start_soon(self._pass_on, watch)
-            await self._follow(rounds)
+            nursery.start_soon(self._follow, rounds)
+            await lease.wait_lost()
+            nursery.cancel_scope.cancel()
 
     async def _follow(self, rounds: Rounds) -> None:
         """Go a round whenever something has changed, and every now and then; soon, where something has failed."""
@@ -197,17 +205,20 @@ class ManagedService:
             await watch.wait()
             self._wake.set()
 
-    async def _open(self) -> Store:
-        """Open the store, as soon as that works; until then what was last known runs."""
+    async def _open(self) -> tuple[Store, Lease]:
+        """Take this gateway's place in the store, as soon as that works; until then what was last known runs."""
         pause_s = RETRY_S
         settings = self._settings.store
         while True:
             try:
                 # To its end: what has been opened must be closed.
-                return await trio.to_thread.run_sync(open_store, settings.url, settings.key_file)
+                return await trio.to_thread.run_sync(_open, settings.url, settings.key_file, self._settings.node)
+            except NameTakenError as error:
+                self._note_problem(str(error))
+                self.refusal = "" if self.settled.is_set() else str(error)
             except StoreError as error:
                 self._note_problem(str(error))
-            await self._go_on_with_last_known()
+                await self._go_on_with_last_known()
             self.settled.set()
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MOST_S)
@@ -234,6 +245,20 @@ class ManagedService:
         elif self._problem and not problem:
             logger.info("the store is in use")
         self._problem = problem
+
+
+def _open(url: str, key_file: Path, node: str) -> tuple[Store, Lease]:
+    store = open_store(url, key_file)
+    try:
+        return store, store.lease(node)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _close(store: Store, lease: Lease) -> None:
+    lease.close()
+    store.close()
 
 
 def _sentences(outcome: Outcome) -> list[str]:

@@ -177,6 +177,8 @@ class Snapshot:
     """Those that endpoints name, by ARN."""
     groups: dict[str, GroupRow] = field(default_factory=dict)
     """All security groups, by id."""
+    elsewhere: frozenset[str] = frozenset()
+    """The subnets that other gateways offer: where this one has no such network, they are theirs to serve."""
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -185,8 +187,8 @@ def parse_network(cidr: str) -> IPv4Network:
     return IPv4Network(cidr)
 
 
-def read_snapshot(store: Store) -> Snapshot:
-    """Read it, in one transaction. Blocks. Raises `StoreError`."""
+def read_snapshot(store: Store, node: str) -> Snapshot:
+    """Read what it asks of this gateway, in one transaction. Blocks. Raises `StoreError`."""
     with store.read() as connection:
         rows = _endpoint_rows(connection)
         return Snapshot(
@@ -194,6 +196,7 @@ def read_snapshot(store: Store) -> Snapshot:
             endpoints=tuple(_with_its_own(connection, rows)),
             certificates=_certificates(connection, rows),
             groups=_groups(connection),
+            elsewhere=_elsewhere(connection, node),
         )
 
 
@@ -262,6 +265,11 @@ def _groups(connection: Connection) -> dict[str, GroupRow]:
         rules[rule.group_id].append(rule)
     groups = connection.execute(select(schema.security_group).order_by(schema.security_group.c.id))
     return {group.id: GroupRow(group.id, group.name, tuple(rules[group.id])) for group in groups}
+
+
+def _elsewhere(connection: Connection, node: str) -> frozenset[str]:
+    table = schema.network.c
+    return frozenset(connection.scalars(select(table.subnet_id).where(table.node != node)))
 
 
 def _by_endpoint(records: Iterable[Any]) -> Mapping[str, tuple[Any, ...]]:

@@ -63,11 +63,16 @@ class Change:
     consequences: tuple[Change, ...] = ()
 
 
-def status_changes(endpoint: ManagedEndpoint, outcome: Outcome, now: float) -> tuple[Change, ...]:
-    """What has to be written about an endpoint; nothing where everything stands there already."""
+def status_changes(
+    endpoint: ManagedEndpoint, outcome: Outcome, now: float, elsewhere: frozenset[str] = frozenset()
+) -> tuple[Change, ...]:
+    """What has to be written about an endpoint; nothing where everything stands there already.
+
+    Networks that are `elsewhere` count as in order: other gateways serve them.
+    """
     if endpoint.row.status_code == "deleting":
         return () if outcome.running else (_end(endpoint, now),)
-    return tuple(_Judge(endpoint, outcome, now).changes())
+    return tuple(_Judge(endpoint, outcome, now, elsewhere).changes())
 
 
 def write_changes(store: Store, changes: Sequence[Change], now: float) -> None:
@@ -132,10 +137,11 @@ def _ended(code: str, now: float) -> dict[str, Any]:
 class _Judge:
     """Compares what stands in the rows of an endpoint with what runs."""
 
-    def __init__(self, endpoint: ManagedEndpoint, outcome: Outcome, now: float) -> None:
+    def __init__(self, endpoint: ManagedEndpoint, outcome: Outcome, now: float, elsewhere: frozenset[str]) -> None:
         self._endpoint = endpoint
         self._outcome = outcome
         self._now = now
+        self._elsewhere = elsewhere
         running = outcome.running
         self._targets = {target.name for target in running.target_networks} if running else set()
         self._routes = {(route.destination, route.target) for route in running.routes} if running else set()
@@ -176,7 +182,7 @@ class _Judge:
 
     def _association_problem(self, association: AssociationRow) -> str:
         if association.subnet_id not in self._targets:
-            return self._why_not(association)
+            return "" if self._is_elsewhere(association) else self._why_not(association)
         host = self._outcome.host
         return host.get(association.subnet_id) or host.get(None, "")
 
@@ -186,10 +192,16 @@ class _Judge:
         is_there = (destination, route.subnet_id) in self._routes
         if route.status_code in ENDING:
             yield from _gone(schema.route, route, key, is_there=is_there)
-        elif is_there or (self._is_idle and route.subnet_id == LOCAL) or self._is_second(route, destination):
+        elif is_there or self._needs_nothing(route) or self._is_second(route, destination):
             yield from self._settled(schema.route, route, key, self._outcome.host.get(route.subnet_id, ""))
         else:
             yield from self._settled(schema.route, route, key, self._why_not(route))
+
+    def _is_elsewhere(self, part: AssociationRow | RouteRow) -> bool:
+        return part.subnet_id in self._elsewhere
+
+    def _needs_nothing(self, route: RouteRow) -> bool:
+        return self._is_elsewhere(route) or (self._is_idle and route.subnet_id == LOCAL)
 
     def _is_second(self, route: RouteRow, destination: IPv4Network) -> bool:
         """Whether an older association has this destination: the route is there for when that one goes."""

@@ -8,15 +8,18 @@ writes.
 
 from __future__ import annotations
 
+from gateway.store.backend import Lease
 from gateway.store.changes import ChangeWatch, watch_changes
 from gateway.store.engine import open_store
-from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.errors import NameTakenError, StoreError, StoreUnavailableError
 from gateway.store.retention import Retention, forget
 from gateway.store.store import Store
 from gateway.store.vault import Vault
 
 __all__ = [
     "ChangeWatch",
+    "Lease",
+    "NameTakenError",
     "Retention",
     "Store",
     "StoreError",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.store.errors import StoreError
 
-__all__ = ["ENGINE_OPTIONS", "WRITE_WAIT_S", "Backend", "ChangeSignal", "detached_connection"]
+__all__ = ["ENGINE_OPTIONS", "WRITE_WAIT_S", "Backend", "ChangeSignal", "Lease", "detached_connection"]
 
 WRITE_WAIT_S: Final = 10
 """How long a writer waits for the others."""
@@ -34,6 +34,25 @@ class ChangeSignal(Protocol):
 
     def close(self) -> None:
         """Let go of the connection. May block for a moment; may be called once."""
+
+
+class Lease(Protocol):
+    """A gateway's place in the store: its name, held for as long as its process lives, by no clock.
+
+    The kernel or the database server takes it back, at the moment when the process is gone or its connection is.
+    """
+
+    def speaks(self) -> bool:
+        """Whether this gateway is the one of all that says how objects fare; another one is when it has gone.
+
+        Blocks. Raises `StoreUnavailableError`.
+        """
+
+    async def wait_lost(self) -> None:
+        """Return when it is held no longer."""
+
+    def close(self) -> None:
+        """Give it back. May block for a moment; may be called once."""
 
 
 class Backend(Protocol):
@@ -59,6 +78,9 @@ class Backend(Protocol):
 
     def explain(self, error: DBAPIError) -> StoreError | None:
         """What to tell an administrator; None for what only a mistake in the program can cause."""
+
+    def lease(self, node: str) -> Lease:
+        """Take the place of the gateway of this name. Raises `NameTakenError` or `StoreUnavailableError`."""
 
     def change_signal(self) -> ChangeSignal:
         """Begin to notice changes: none that is committed from now on is missed. Raises `StoreUnavailableError`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import hashlib
+import threading
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
 import trio
@@ -10,7 +12,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.store.backend import ENGINE_OPTIONS, WRITE_WAIT_S, detached_connection
-from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.errors import NameTakenError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,13 @@ __all__ = ["PostgresqlBackend"]
 
 _WRITERS: Final = 0x706F7274
 """The advisory lock that writers take: one at a time, as with SQLite."""
+_SPEAKER: Final = 0x706F7275
+"""The advisory lock of the gateway that says how objects fare."""
+_NAMES: Final = 0x706F7276
+"""The class of the advisory locks of names; each name's number is its hash."""
+_NAME_WAIT_S: Final = 3
+"""How long a gateway waits for its name: the server may take a moment to see that the last one is dead."""
+_ANSWER_S: Final = 0.1
 _CHANNEL: Final = "portway_change"
 _STATEMENT_S: Final = 30
 _LOOK_EVERY_S: Final = 5
@@ -58,6 +67,11 @@ _SENTENCES: Final = {
     "57014": f"the database took more than {_STATEMENT_S} s for one statement",
 }
 """By SQLSTATE (PostgreSQL's documentation, appendix A)."""
+
+_HOLDER: Final = """
+SELECT host(client_addr) FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND database = datid
+"""
 
 _SECRETS: Final = ("password", "sslpassword")
 
@@ -96,12 +110,82 @@ class PostgresqlBackend:
             return StoreUnavailableError(f"the database does not answer: {_first_line(error.orig)}")
         return None
 
+    def lease(self, node: str) -> PostgresqlLease:
+        """Take the name, which has to be free. Raises `NameTakenError` or `StoreUnavailableError`."""
+        try:
+            return PostgresqlLease(self.engine, node)
+        except (psycopg.Error, SQLAlchemyError) as error:
+            raise StoreUnavailableError(f"the database does not answer: {_first_line(error)}") from error
+
     def change_signal(self) -> PostgresqlChangeSignal:
         """Begin to listen. Raises `StoreUnavailableError`."""
         try:
             return PostgresqlChangeSignal(self.engine)
         except (psycopg.Error, SQLAlchemyError) as error:
             raise StoreUnavailableError(f"the database does not answer: {_first_line(error)}") from error
+
+
+class PostgresqlLease:
+    """Advisory locks of a session of its own: the server releases them when that session ends, however it ends."""
+
+    def __init__(self, engine: Engine, node: str) -> None:
+        """Raises `NameTakenError`, and what the driver raises."""
+        self._connection: psycopg.Connection = detached_connection(engine)
+        self._asking = threading.Lock()
+        self._speaks = False
+        try:
+            self._connection.autocommit = True
+            self._take(node, int.from_bytes(hashlib.sha256(node.encode()).digest()[:4]) >> 1)
+        except BaseException:
+            self.close()
+            raise
+
+    def speaks(self) -> bool:
+        """The first to ask is, until its session ends. Raises `StoreUnavailableError`."""
+        if not self._speaks:
+            try:
+                self._speaks = bool(self._ask("SELECT pg_try_advisory_lock(%s)", _SPEAKER)[0])
+            except psycopg.Error as error:
+                raise StoreUnavailableError(f"the database is gone: {_first_line(error)}") from error
+        return self._speaks
+
+    async def wait_lost(self) -> None:
+        """Return when the session has ended."""
+        while not self._is_lost():
+            await trio.lowlevel.wait_readable(self._connection.pgconn.socket)
+            await trio.sleep(_ANSWER_S)  # an answer to a question of `speaks` is for the thread that asked
+
+    def close(self) -> None:
+        """End the session."""
+        self._connection.close()
+
+    def _take(self, node: str, number: int) -> None:
+        self._connection.execute(f"SET lock_timeout = '{_NAME_WAIT_S}s'".encode())
+        try:
+            self._ask("SELECT pg_advisory_lock(%s, %s)", _NAMES, number)
+        except psycopg.errors.LockNotAvailable as error:
+            holder = self._ask(_HOLDER, _NAMES, number)
+            place = f"from {holder[0]}" if holder and holder[0] else "on the database's own host"
+            raise NameTakenError(
+                f'another gateway that is called "{node}", {place}, works from this database. Give each gateway a name '
+                "of its own: [gateway] node"
+            ) from error
+
+    def _ask(self, question: LiteralString, *values: object) -> Any:
+        with self._asking:
+            return self._connection.execute(question, values).fetchone()
+
+    def _is_lost(self) -> bool:
+        """Looks at what has arrived, unless a thread is doing so."""
+        if not self._asking.acquire(blocking=False):
+            return False
+        try:
+            self._connection.pgconn.consume_input()
+        except psycopg.Error:
+            return True
+        finally:
+            self._asking.release()
+        return self._connection.closed
 
 
 class PostgresqlChangeSignal:

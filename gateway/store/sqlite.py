@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import trio
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.file_lock import LockHeldError, lock_file
 from gateway.store.backend import ENGINE_OPTIONS, WRITE_WAIT_S, detached_connection
-from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.errors import NameTakenError, StoreError, StoreUnavailableError
 from gateway.store.private_files import make_private
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SqliteBackend"]
 
 _WRITES: Final = "portway_writes"
+_MAIN_FILE: Final = "SELECT file FROM pragma_database_list WHERE name = 'main'"
 _LOOK_EVERY_S: Final = 0.1
 
 _MAY_PASS: Final = {
@@ -75,12 +77,46 @@ class SqliteBackend:
                     return kind(sentence.format(path=self._path))
         return None
 
+    def lease(self, node: str) -> SqliteLease:
+        """Take the file for this gateway, whatever its name: several need a server. Raises `StoreError`."""
+        del node
+        with self.engine.connect() as connection:
+            path = Path(connection.exec_driver_sql(_MAIN_FILE).scalar_one())
+        try:
+            return SqliteLease(lock_file(path.with_name(f"{path.name}-gateway")))
+        except LockHeldError as error:
+            raise NameTakenError(
+                f"{error.holder} works from {path}. Give each its own, or let them meet in PostgreSQL: [store] url"
+            ) from error
+        except OSError as error:
+            raise StoreUnavailableError(f"{path}-gateway cannot be used: {error.strerror}") from error
+
     def change_signal(self) -> SqliteChangeSignal:
         """Begin to notice changes. Raises `StoreUnavailableError`."""
         try:
             return SqliteChangeSignal(self.engine)
         except (sqlite3.Error, SQLAlchemyError) as error:
             raise StoreUnavailableError(f"{self._path} cannot be watched: {error}") from error
+
+
+class SqliteLease:
+    """A lock in a file beside the database's."""
+
+    def __init__(self, file: IO[str]) -> None:
+        """Takes over a file that is locked."""
+        self._file = file
+
+    def speaks(self) -> bool:
+        """There is nobody else."""
+        return True
+
+    async def wait_lost(self) -> None:
+        """Never: the kernel takes it from nobody who lives."""
+        await trio.sleep_forever()
+
+    def close(self) -> None:
+        """Give it back."""
+        self._file.close()
 
 
 class SqliteChangeSignal:

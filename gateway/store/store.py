@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from gateway.store.backend import Backend
+    from gateway.store.backend import Backend, Lease
     from gateway.store.vault import Vault
 
 __all__ = ["Store", "read", "write"]
@@ -68,6 +68,10 @@ class Store:
         """How many changes gateways have to know of so far."""
         with self.read() as connection:
             return int(connection.execute(select(change.c.counter)).scalar_one())
+
+    def lease(self, node: str) -> Lease:
+        """Take the place of the gateway of this name. Raises `NameTakenError` or `StoreUnavailableError`."""
+        return self.backend.lease(node)
 
     def close(self) -> None:
         """Let go of all connections, once transactions that were left to their threads have ended, if that is soon."""

@@ -148,7 +148,7 @@ def test_a_revocation_list_turns_away_whom_it_names_for_as_long_as_it_is_there(
 
 def test_the_file_s_endpoint_is_shown_and_goes_on(site: ManagedSite, endpoint_id: str) -> None:
     (own,) = [row for row in site.rows(schema.endpoint) if row.origin == "file"]
-    assert (own.name, own.status_code, own.declared_in) == ("main", "available", str(site.config_file))
+    assert (own.name, own.status_code, own.declared_in) == ("main", "available", f"{site.config_file} on lab")
     with site.client("alice") as alice:
         alice.wait_connected()
         assert site.reaches_office(alice)

@@ -22,6 +22,7 @@ from gateway.planes import PlaneChoice, PlaneUnavailable, Wanted
 from gateway.reload import ConfigRefused
 from gateway.service_manager import ServiceManager
 from gateway.state_lock import StateLockError
+from gateway.store import open_store
 from tests.lab.config import build_toml, gateway_config, rule
 from tests.unit.gateway.fleet_world import FakeHost, OpenFakePlane
 from tests.unit.gateway.test_reload import main, other
@@ -245,6 +246,23 @@ async def test_a_configuration_that_does_not_pass_touches_nothing(world: DaemonW
     with pytest.raises(ConfigRefused, match=r"10\.20\.0\.0"):
         await world.serve()
     assert "host open" not in world.book
+
+
+async def test_a_gateway_whose_place_in_the_store_another_one_has_does_not_start(world: DaemonWorld) -> None:
+    world.write(main())
+    file = world.directory / "state" / "portway.db"
+    store = open_store(f"sqlite:///{file}", file.with_name("store.key"))
+    lease = store.lease("gw1")
+    try:
+        with pytest.raises(ConfigRefused, match="Give each its own"):
+            await world.serve()
+    finally:
+        lease.close()
+        store.close()
+    assert world.book[-1] == "host close"
+    assert not world.socket.exists()
+    async with world.serving():
+        assert (await world.ask(request="status"))["managed"]["problem"] == ""
 
 
 async def test_two_daemons_cannot_share_a_state_directory(world: DaemonWorld) -> None:

@@ -93,7 +93,7 @@ def test_a_profile_is_what_the_gateway_s_own_spec_makes(
     circumstances = Circumstances(
         {network.subnet_id: network}, EndpointDefaults(control_channel=control_channel), store.vault, now=NOW
     )
-    snapshot = read_snapshot(store)
+    snapshot = read_snapshot(store, "gw1")
     (managed,) = snapshot.endpoints
     spec = Builder(snapshot, circumstances).build(managed).spec
     assert spec is not None

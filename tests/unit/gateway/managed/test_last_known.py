@@ -26,7 +26,7 @@ async def test_what_is_kept_comes_back_as_it_was(tmp_path: Path, store: Store) -
         endpoint_id = world.create(DnsServers=["10.20.0.53"])
         world.associate(endpoint_id)
         world.authorize(endpoint_id)
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, "gw1")
     assert snapshot.endpoints[0].associations
     LastKnown(tmp_path, VAULT).keep(snapshot)
     assert LastKnown(tmp_path, VAULT).read() == snapshot

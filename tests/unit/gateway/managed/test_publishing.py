@@ -32,7 +32,7 @@ async def test_an_endpoint_of_the_file_is_shown_as_it_is(tmp_path: Path, store: 
     async with managed_world(tmp_path, store, main()) as world:
         (row,) = world.rows(schema.endpoint)
         assert (row.id, row.name, row.origin) == (MAIN_ID, "main", "file")
-        assert (row.status_code, row.declared_in) == ("available", str(tmp_path / "config.toml"))
+        assert (row.status_code, row.declared_in) == ("available", f"{tmp_path / 'config.toml'} on lab")
         assert (row.client_cidr_block, row.vpn_port, row.transport_protocols) == ("10.80.0.0/22", 443, ["udp", "tcp"])
         (association,) = world.rows(schema.association)
         assert (association.subnet_id, association.status_code) == (subnet_id("main/office"), "associated")

@@ -17,6 +17,7 @@ from gateway.store import StoreUnavailableError, open_store, schema
 from tests.unit.gateway.fleet_world import fleet_world
 from tests.unit.gateway.managed.rows import ended, established
 from tests.unit.gateway.managed.world import OFFICE_ID, ManagedWorld
+from tests.unit.gateway.store.test_lease import ON_A_SERVER, end_sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -104,6 +105,35 @@ async def test_what_has_failed_is_tried_again_when_the_host_changes(
         )
 
 
+async def test_a_gateway_whose_place_is_taken_does_nothing_until_it_is_free(
+    tmp_path: Path, store_site: StoreSite, store: Store
+) -> None:
+    lease = store.lease("lab")
+    async with serving(tmp_path, store_site, store) as world:
+        assert "works from" in world.service.refusal
+        assert world.service.status()["problem"] == world.service.refusal
+        assert world.rows(schema.gateway_node) == []
+        lease.close()
+        await world.until(lambda: world.service.status()["problem"] == "", "its turn")
+        assert len(world.rows(schema.gateway_node)) == 1
+
+
+@ON_A_SERVER
+async def test_a_gateway_that_loses_its_place_takes_it_again_and_nothing_stops(
+    tmp_path: Path, store_site: StoreSite, store: Store
+) -> None:
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        await world.until(lambda: world.fleet.running, "the endpoint")
+        endpoint = world.fleet.fleet.endpoints[0]
+        end_sessions(store_site)
+        world.authorize(endpoint_id)
+        await world.until(lambda: world.statuses(schema.authorization_rule)["10.20.0.0/24"][0] == "active", "the rule")
+        assert world.service.refusal == ""
+        assert world.fleet.fleet.endpoints == (endpoint,)
+
+
 async def test_a_port_that_becomes_free_is_had_without_anything_else_happening(
     tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +163,7 @@ async def test_while_the_store_is_away_at_the_start_what_was_last_known_runs(
         await world.until(lambda: world.statuses(schema.authorization_rule)["10.20.0.0/24"][0] == "active", "the rule")
         await world.until((tmp_path / "state" / FILE_NAME).exists, "the file")
         spec = world.spec(endpoint_id)
+    monkeypatch.setattr(service, "RETRY_MOST_S", 0.1)
     monkeypatch.setattr(service, "open_store", away)
     async with serving(tmp_path, store_site, store) as world:
         assert world.spec(endpoint_id) == spec

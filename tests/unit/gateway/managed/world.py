@@ -50,6 +50,7 @@ class ManagedWorld:
         self.fleet = fleet
         self.host_problems: tuple[HostProblem, ...] = ()
         self.now = time.time()
+        self.speaks = True
         self._directory = directory
         self._file = directory / "config.toml"
         if not (directory / "pki").exists():
@@ -77,6 +78,7 @@ class ManagedWorld:
             self.last_known,
             self.reconciler,
             self.fleet.fleet,
+            speaks=lambda: self.speaks,
             file=self._file,
             unix_time=lambda: self.now,
         )
