@@ -74,6 +74,22 @@ async def test_a_rule_that_comes_or_goes_is_in_what_runs(tmp_path: Path, store: 
         assert others(target, group_id) == []
 
 
+async def test_a_rule_that_becomes_another_one_is_in_what_runs(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        group_id = make_group(world, "web")
+        apply(world, endpoint_id, group_id)
+        made = world.call("AuthorizeSecurityGroupEgress", GroupId=group_id, IpPermissions=[HTTPS])
+        (rule,) = made["SecurityGroupRules"]
+        wanted = {"IpProtocol": "udp", "FromPort": 53, "ToPort": 53, "CidrIpv4": "10.20.0.53/32"}
+        update = {"SecurityGroupRuleId": rule["SecurityGroupRuleId"], "SecurityGroupRule": wanted}
+        world.call("ModifySecurityGroupRules", GroupId=group_id, SecurityGroupRules=[update])
+        await world.round()
+        (target,) = world.spec(endpoint_id).target_networks
+        assert others(target, group_id) == ["10.20.0.53/32"]
+
+
 async def test_a_group_in_a_rule_stands_for_its_members(tmp_path: Path, store: Store) -> None:
     networks = (OFFICE, LAB | {"nat": False})
     async with managed_world(tmp_path, store, networks=networks) as world:
