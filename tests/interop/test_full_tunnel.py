@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import OFFICE_HOST, OFFICE_NETWORK, VAULT_HOST, Site, endpoint, rule
+from tests.lab import OFFICE_HOST, OFFICE_NETWORK, VAULT_HOST, OpenVpnClient, Site, endpoint, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,22 @@ def test_a_full_tunnel_takes_everything(site: Site) -> None:
         assert any(option.startswith("redirect-gateway") for option in pushed)
         assert "dhcp-option DNS 10.20.0.53" in pushed
         assert "via 10.80.0.1" in site.lab.client.run("ip", "route", "get", UNROUTED_HOST).stdout
+        assert site.lab.fetch(VAULT_HOST, "/whoami") == "10.30.0.1"
+
+
+def test_enforced_routes_take_the_clients_own_network_into_the_tunnel(site: Site) -> None:
+    """Where the gateway is no neighbour itself: to one that is, clients have to keep their own way."""
+    neighbour, elsewhere = "198.18.1.77", site.profile("alice", host=2)
+    with OpenVpnClient(site.lab.client, elsewhere, log=site.lab.log("alice")) as client:
+        client.wait_connected()
+        assert "via 10.80.0.1" not in site.lab.client.run("ip", "route", "get", neighbour).stdout
+        mark = client.mark()
+        site.config["endpoint"][0]["client_route_enforcement"] = True
+        site.gateway.write(site.config)
+        site.gateway.portway("reload")
+        connected = client.wait_connected(after=mark)
+        assert "redirect-gateway def1 bypass-dhcp block-local" in connected.pushed
+        assert "via 10.80.0.1" in site.lab.client.run("ip", "route", "get", neighbour).stdout
         assert site.lab.fetch(VAULT_HOST, "/whoami") == "10.30.0.1"
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.interop
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[Site]:
-    """Beside the usual endpoint one that soon takes silence for death, and one whose sessions are short."""
+    """Beside the usual endpoint one that soon takes silence for death, and two whose sessions are short."""
     impatient = endpoint(
         name="impatient",
         vpn_port=1443,
@@ -30,7 +30,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[Site]:
         client_cidr_block="10.88.0.0/22",
         session_timeout_hours=3 / 3600,
     )
-    with Site(tmp_path_factory.mktemp("sessions"), pki, endpoint(), impatient, brief) as site:
+    returning = brief | {
+        "name": "returning",
+        "vpn_port": 3443,
+        "client_cidr_block": "10.92.0.0/22",
+        "disconnect_on_session_timeout": False,
+    }
+    with Site(tmp_path_factory.mktemp("sessions"), pki, endpoint(), impatient, brief, returning) as site:
         yield site
 
 
@@ -92,7 +98,23 @@ def test_the_keepalive_keeps_an_idle_session(site: Site) -> None:
         assert site.reaches_office(client)
 
 
-def test_a_session_ends_when_its_time_is_over(site: Site) -> None:
-    with site.client("alice", endpoint="brief") as client:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_whose_time_is_over_is_told_why_and_stays_away(site: Site, transport: str) -> None:
+    with site.client("bob", *TRANSPORTS[transport], endpoint="brief") as client:
         client.wait_connected()
-        site.gateway.wait_for_record(common_name="alice", reason_code="session-timeout", within_s=20)
+        client.wait_for("AUTH_FAILED,the longest duration of a session is over; log in again")
+        assert client.wait() == 0
+    ended = {"common_name": "bob", "reason_code": "session-timeout", "transport_protocol": transport}
+    site.gateway.wait_for_record(connection_log_type="connection-reset", **ended)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_whose_time_is_over_comes_back_by_itself_where_it_may(site: Site, transport: str) -> None:
+    with site.client("carol", *TRANSPORTS[transport], endpoint="returning") as client:
+        client.wait_connected()
+        mark = client.mark()
+        client.wait_for("reset command was pushed by server", after=mark)
+        client.wait_connected(after=mark)
+        assert site.reaches_office(client)
+    ended = {"common_name": "carol", "reason_code": "session-timeout", "transport_protocol": transport}
+    site.gateway.wait_for_record(connection_log_type="connection-reset", **ended)

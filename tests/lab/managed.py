@@ -88,7 +88,7 @@ class ManagedSite(Site):
                     "MutualAuthentication": {"ClientRootCertificateChainArn": root},
                 }
             ],
-            "ConnectionLogOptions": {"Enabled": False},
+            "ConnectionLogOptions": {"Enabled": True, "CloudwatchLogGroup": "default"},
             "ClientCidrBlock": "10.90.0.0/22",
             "VpnPort": PORT,
             "SplitTunnel": True,
