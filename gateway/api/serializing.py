@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from botocore.model import ListShape, StructureShape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from botocore.model import OperationModel, Shape
 
@@ -45,7 +46,7 @@ def build_reply(operation: OperationModel, reply: Mapping[str, Any], request_id:
 
     Raises `ReplyError` where the value does not fit the shape.
     """
-    members = _writer_of(operation)(reply)
+    (members,) = _writer_of(operation)([reply])
     is_ec2 = operation.service_model.protocol == "ec2"
     if is_ec2:
         content = f"<requestId>{_escape(request_id)}</requestId>{members}"
@@ -70,10 +71,11 @@ def build_error(code: str, message: str, request_id: str, *, status: int, is_ec2
     return f"{_DECLARATION}{body}".encode()
 
 
-# Shapes become functions once, since a page may have a thousand records of a dozen members.
+# Shapes become functions once, and these write all values of a member together: where a page has a thousand records of
+# a dozen members, each member costs a few passes over a list, and is searched once for what XML cannot hold.
 
-_Write = Callable[[Any], str]
-"""Gives the XML of a value, without the tags around it."""
+_Write = Callable[[Sequence[Any]], list[str]]
+"""Gives the XML of each value, without the tags around it."""
 
 
 @lru_cache(maxsize=256)
@@ -95,38 +97,53 @@ def _writer(shape: Shape, name: str, item: str) -> _Write:
 def _structure_writer(members: Mapping[str, Shape], name: str, item: str) -> _Write:
     known = members.keys()
     tags = {key: str(member.serialization.get("name", key)) for key, member in members.items()}
-    plan = [(key, f"<{tags[key]}>", _writer(members[key], tags[key], item), f"</{tags[key]}>") for key in members]
+    plan = [(key, _tagged(tags[key], _writer(members[key], tags[key], item))) for key in members]
 
-    def write(value: Mapping[str, Any]) -> str:
-        if not value.keys() <= known:
-            raise ReplyError(f"{name} has no member {min(value.keys() - known)}")
-        get = value.get
-        return "".join(
-            [
-                f"{opening}{write_member(member)}{closing}"
-                for key, opening, write_member, closing in plan
-                if (member := get(key)) is not None
-            ]
-        )
+    def write(values: Sequence[Mapping[str, Any]]) -> list[str]:
+        named = set().union(*values)
+        if not named <= known:
+            raise ReplyError(f"{name} has no member {min(named - known)}")
+        columns = [write_member([value.get(key) for value in values]) for key, write_member in plan if key in named]
+        return ["".join(texts) for texts in zip(*columns, strict=True)] if columns else [""] * len(values)
 
     return write
+
+
+def _tagged(tag: str, write: _Write) -> _Write:
+    """The same with tags around each value; nothing where there is None."""
+    opening, closing = f"<{tag}>", f"</{tag}>"
+
+    def write_tagged(values: Sequence[Any]) -> list[str]:
+        if None not in values:
+            return [f"{opening}{text}{closing}" for text in write(values)]
+        texts = iter(write([value for value in values if value is not None]))
+        return ["" if value is None else f"{opening}{next(texts)}{closing}" for value in values]
+
+    return write_tagged
 
 
 def _list_writer(shape: ListShape, name: str, item: str) -> _Write:
     tag = str(shape.member.serialization.get("name", item))
-    opening, write_element, closing = f"<{tag}>", _writer(shape.member, name, item), f"</{tag}>"
+    write_elements = _tagged(tag, _writer(shape.member, name, item))
 
-    def write(value: Iterable[Any]) -> str:
-        return "".join([f"{opening}{write_element(element)}{closing}" for element in value])
+    def write(values: Sequence[Sequence[Any]]) -> list[str]:
+        texts = iter(write_elements([element for value in values for element in value]))
+        return ["".join(islice(texts, len(value))) for value in values]
 
     return write
 
 
-def _escape(value: object) -> str:
-    text = str(value)
-    if _find_special(text) is None:
-        return text
+def _texts(values: Sequence[object]) -> list[str]:
+    texts = [*map(str, values)]
+    return texts if _find_special("".join(texts)) is None else [*map(_escape, texts)]
+
+
+def _escape(text: str) -> str:
     return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text).translate(_ESCAPES)
+
+
+def _each(to_text: Callable[[Any], str]) -> _Write:
+    return lambda values: [to_text(value) for value in values]
 
 
 def _boolean(value: Any) -> str:
@@ -145,12 +162,12 @@ def _blob(value: Any) -> str:
 
 
 _SCALARS: Mapping[str, _Write] = {
-    "string": _escape,
-    "boolean": _boolean,
-    "integer": _escape,
-    "long": _escape,
-    "float": _escape,
-    "double": _escape,
-    "timestamp": _timestamp,
-    "blob": _blob,
+    "string": _texts,
+    "boolean": _each(_boolean),
+    "integer": _texts,
+    "long": _texts,
+    "float": _texts,
+    "double": _texts,
+    "timestamp": _each(_timestamp),
+    "blob": _each(_blob),
 }
