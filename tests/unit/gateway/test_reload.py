@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.config import load_config
+from gateway.config import GatewaySettings, load_config
 from gateway.fleet import FleetError
 from gateway.reload import ConfigRefused, Reconciler, prepare
 from tests.lab.config import build_toml, endpoint, gateway_config, rule
@@ -41,13 +41,14 @@ class Running:
         config = load_config(self._file)
         terms = await prepare(config, self.world.host)
         await self.world.fleet.start(tuple(terms.values()))
-        self._reconciler = Reconciler(self._file, config, self.world.fleet, self.world.host)
+        self.adopted: list[GatewaySettings] = []
+        self._reconciler = Reconciler(self._file, config, self.world.fleet, self.world.host, self.adopted.append)
 
-    def write(self, *endpoints: dict[str, Any]) -> None:
-        self._file.write_text(build_toml(gateway_config(self._directory / "state", *endpoints)))
+    def write(self, *endpoints: dict[str, Any], **sections: Any) -> None:
+        self._file.write_text(build_toml(gateway_config(self._directory / "state", *endpoints) | sections))
 
-    async def reload(self, *endpoints: dict[str, Any]) -> tuple[str, ...]:
-        self.write(*endpoints)
+    async def reload(self, *endpoints: dict[str, Any], **sections: Any) -> tuple[str, ...]:
+        self.write(*endpoints, **sections)
         self.world.book.clear()
         return await self._reconciler.reload()
 
@@ -75,6 +76,26 @@ async def test_endpoints_come_and_go(tmp_path: Path) -> None:
         assert await gateway.reload(other()) == ("Endpoint main was removed.", "Endpoint other was added.")
         assert gateway.world.running == ["other"]
         assert gateway.world.book == ["remove main", "close 443", "open 444", "add other"]
+
+
+async def test_log_groups_come_change_and_go(tmp_path: Path) -> None:
+    audit = {"name": "audit", "file": "audit.log"}
+    async with running(tmp_path, main()) as it:
+        assert await it.reload(main(), log_group=[audit]) == ("Log group audit was added.",)
+        said = await it.reload(main(connection_log={"group": "audit"}), log_group=[audit | {"journal": True}])
+        assert said == (
+            "Endpoint main was changed in place: connection_log.",
+            "Log group audit was changed.",
+        )
+        with pytest.raises(ConfigRefused, match=r"endpoint\[0\].connection_log.group .*no log group"):
+            await it.reload(main(connection_log={"group": "audit"}))
+        assert await it.reload(main(connection_log={"enabled": False})) == (
+            "Endpoint main was changed in place: connection_log.",
+            "Log group audit was removed.",
+        )
+        assert it.world.book == []
+        groups = [list(settings.log_groups) for settings in it.adopted]
+        assert groups == [["default", "audit"], ["default", "audit"], ["default"]]
 
 
 async def test_changed_rules_are_applied_in_place(tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def test_a_log_whose_directory_is_missing_is_found_where_this_host_is_looked_at(
     assert sentences(config) == []
 
 
+def test_so_is_that_of_another_log_group(tmp_path: Path, home: Path) -> None:
+    def change(config: Table) -> None:
+        config["log_group"] = [{"name": "a", "journal": True}, {"name": "b", "file": str(tmp_path / "logs/b.log")}]
+
+    problems = check_config(write_config(home, change), lambda _: HostFacts(()))
+    assert [one.key_path for one in problems if one.key_path.startswith("log_group")] == ["log_group[1].file"]
+
+
 def test_the_state_directory_need_not_exist(tmp_path: Path, home: Path) -> None:
     assert sentences(with_gateway(home, state_dir=str(tmp_path / "state"))) == []
     assert sentences(with_gateway(home, state_dir=str(tmp_path / "state"), connection_log={"file": ""})) == []

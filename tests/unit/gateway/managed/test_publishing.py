@@ -49,6 +49,26 @@ async def test_an_endpoint_of_the_file_is_shown_as_it_is(tmp_path: Path, store: 
         assert row.server_certificate_arn in arns
 
 
+async def test_what_is_for_its_clients_and_its_log_is_shown(tmp_path: Path, store: Store) -> None:
+    said = main(
+        disconnect_on_session_timeout=False,
+        login_banner="For work only.",
+        client_route_enforcement=True,
+        connection_log={"stream": "staff"},
+    )
+    async with managed_world(tmp_path, store, said, other(connection_log={"enabled": False})) as world:
+        shown = {
+            one["ClientVpnEndpointId"]: one for one in world.call("DescribeClientVpnEndpoints")["ClientVpnEndpoints"]
+        }
+        one = shown[MAIN_ID]
+        assert one["DisconnectOnSessionTimeout"] is False
+        assert one["ClientLoginBannerOptions"] == {"Enabled": True, "BannerText": "For work only."}
+        assert one["ClientRouteEnforcementOptions"] == {"Enforced": True}
+        log = one["ConnectionLogOptions"]
+        assert (log["Enabled"], log["CloudwatchLogGroup"], log["CloudwatchLogStream"]) == (True, "default", "staff")
+        assert shown[endpoint_id("other")]["ConnectionLogOptions"]["Enabled"] is False
+
+
 async def test_it_cannot_be_changed_there(tmp_path: Path, store: Store) -> None:
     async with managed_world(tmp_path, store, main()) as world:
         with refused("UnsupportedOperation", "portway reload"):
