@@ -42,6 +42,7 @@ from policy.spec import (
     TargetNetwork,
 )
 from policy.validate import validate, validate_endpoint
+from policy.validate_groups import group_rule_problems
 from policy.validate_network import MAX_ROUTES, MAX_RULES, destination_obstacles, is_overlap
 from policy.validate_networks import validate_networks
 from policy.validate_settings import DATA_CIPHERS, DIGESTS, GROUP_SOURCES, MAX_BANNER, TLS_VERSIONS, TRANSPORTS
@@ -97,6 +98,7 @@ __all__ = [
     "decide",
     "destination_obstacles",
     "explain",
+    "group_rule_problems",
     "has_ports",
     "is_overlap",
     "pool_capacity",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from policy.spec import SecurityGroupRule, TargetNetwork
 
-__all__ = ["MAX_GROUP_RULES", "check_security_groups"]
+__all__ = ["MAX_GROUP_RULES", "check_security_groups", "group_rule_problems"]
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 _LARGEST_PORT = 65_535
@@ -40,6 +40,11 @@ def check_security_groups(path: str, target: TargetNetwork) -> Iterator[Problem]
         for direction, rules in (("egress", group.egress), ("ingress", group.ingress)):
             for position, rule in enumerate(rules):
                 yield from _check_rule(f"{path}[{index}].{direction}[{position}]", rule)
+
+
+def group_rule_problems(rule: SecurityGroupRule) -> tuple[str, ...]:
+    """What is wrong with a single rule, as sentences."""
+    return tuple(problem.text for problem in _check_rule("", rule))
 
 
 def _check_rule(path: str, rule: SecurityGroupRule) -> Iterator[Problem]:

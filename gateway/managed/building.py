@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,16 +25,19 @@ from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
 from gateway.endpoint_spec import endpoint_spec
 from gateway.managed.group_references import Carrier, group_members
-from gateway.managed.snapshot import parse_network
+from gateway.managed.rule_rows import authorization_rules, build_security_group, unreadable_rows
+from gateway.managed.snapshot import find_network, parse_network
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from ipaddress import IPv4Address, IPv4Network
 
     from gateway.config import EndpointDefaults, Network
     from gateway.managed.snapshot import (
         AssociationRow,
         EndpointRow,
+        GroupRuleRow,
         ManagedEndpoint,
         RouteRow,
         RuleRow,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     )
     from gateway.store import Vault
 
-    Object = AssociationRow | RouteRow | RuleRow
+    Object = AssociationRow | RouteRow | RuleRow | GroupRuleRow
     """A part of an endpoint that can fail by itself."""
 
 __all__ = ["ENDING", "Builder", "Built", "Circumstances", "is_wanted"]
@@ -53,6 +55,12 @@ logger = structlog.get_logger("store")
 FAULT = "A fault in the gateway; its log says which."
 ENDING = frozenset({"deleting", "disassociating", "revoking"})
 """The statuses of what is to go."""
+
+
+_NO_GROUPS = (
+    "It has no security groups, which every target network has: nothing says what may pass. Apply some to the endpoint "
+    "with ApplySecurityGroupsToClientVpnTargetNetwork."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,7 @@ class _Work:
         self._failures = failures
 
     def build(self) -> Built:
+        self._note_unreadable()
         targets = self._targets() if is_wanted(self._endpoint) else ()
         if not targets:
             return Built(None, failures=self._failures)
@@ -191,6 +200,14 @@ class _Work:
             authorization_rules=self._rules(),
         )
 
+    def _note_unreadable(self) -> None:
+        """What no caller can have asked for: another hand was in the database, or it was restored in part."""
+        for row, sentence in unreadable_rows(self._endpoint):
+            self._failures.setdefault(row, sentence)
+        for association in self._endpoint.associations:
+            if not self._endpoint.security_groups.get(association.id):
+                self._failures.setdefault(association, _NO_GROUPS)
+
     def _targets(self) -> tuple[policy.TargetNetwork, ...]:
         found = []
         for association in self._endpoint.associations:
@@ -207,11 +224,7 @@ class _Work:
         return tuple(found)
 
     def _rules(self) -> tuple[policy.AuthorizationRule, ...]:
-        return tuple(
-            policy.AuthorizationRule(parse_network(rule.destination_cidr), rule.group_id or None, rule.description)
-            for rule in self._endpoint.rules
-            if rule.status_code not in ENDING
-        )
+        return authorization_rules(rule for rule in self._endpoint.rules if rule.status_code not in ENDING)
 
     def _routes(self, targets: tuple[policy.TargetNetwork, ...]) -> tuple[policy.Route, ...]:
         """For a destination by way of several networks, that of the oldest association."""
@@ -236,23 +249,11 @@ class _Work:
 
     # Security groups
 
-    def _security_groups(self, association: AssociationRow) -> tuple[policy.SecurityGroup, ...] | None:
-        ids = self._endpoint.security_groups.get(association.id)
-        if ids is None:
-            return None
-        known = self._snapshot.groups
-        return tuple(self._security_group(group_id) for group_id in ids if group_id in known)
-
-    def _security_group(self, group_id: str) -> policy.SecurityGroup:
-        group = self._snapshot.groups[group_id]
-        rules: dict[bool, list[policy.SecurityGroupRule]] = {True: [], False: []}
-        for rule in group.rules:
-            others = (IPv4Network(rule.cidr),) if rule.cidr else self._members.get(rule.referenced_group_id, ())
-            rules[rule.is_egress] += [
-                policy.SecurityGroupRule(rule.id, rule.protocol, rule.from_port, rule.to_port, other, rule.description)
-                for other in others
-            ]
-        return policy.SecurityGroup(group.id, group.name, egress=tuple(rules[True]), ingress=tuple(rules[False]))
+    def _security_groups(self, association: AssociationRow) -> tuple[policy.SecurityGroup, ...]:
+        """Groups add up, so what is missing or cannot be read allows nothing."""
+        known, note_failure = self._snapshot.groups, self._failures.__setitem__
+        ids = self._endpoint.security_groups[association.id]
+        return tuple(build_security_group(known[one], self._members, note_failure) for one in ids if one in known)
 
     # Certificates and keys
 
@@ -340,10 +341,7 @@ def _carriers(snapshot: Snapshot, circumstances: Circumstances) -> Iterable[Carr
 
 def _client_range(row: EndpointRow) -> IPv4Network | None:
     """None for what is none: the endpoint cannot be built then, and has no clients."""
-    try:
-        return parse_network(row.client_cidr_block)
-    except ValueError:
-        return None
+    return find_network(row.client_cidr_block)
 
 
 def _options(row: EndpointRow) -> EndpointOptions:

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.managed.snapshot import parse_network
+from gateway.managed.snapshot import find_network
 from policy import Route, Severity, validate_endpoint
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _rows(part: Part, endpoint: ManagedEndpoint) -> Iterator[Object]:
     """What in the store asks for a part."""
     if isinstance(part, Route):
         for route in endpoint.routes:
-            if (parse_network(route.destination_cidr), route.subnet_id) == (part.destination, part.target):
+            if (find_network(route.destination_cidr), route.subnet_id) == (part.destination, part.target):
                 yield route
     else:
         yield from (association for association in endpoint.associations if association.subnet_id == part.name)

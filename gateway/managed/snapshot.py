@@ -35,6 +35,7 @@ __all__ = [
     "RuleRow",
     "Snapshot",
     "certificate_arns",
+    "find_network",
     "parse_network",
     "read_snapshot",
 ]
@@ -185,6 +186,14 @@ class Snapshot:
 def parse_network(cidr: str) -> IPv4Network:
     """A network as rows have it; the same ones are looked at again and again."""
     return IPv4Network(cidr)
+
+
+def find_network(cidr: str) -> IPv4Network | None:
+    """The same; None for what is no network, as a row may be that another hand has written."""
+    try:
+        return parse_network(cidr)
+    except ValueError:
+        return None
 
 
 def read_snapshot(store: Store, node: str) -> Snapshot:

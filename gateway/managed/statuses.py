@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, update
 
 from gateway.managed.accounting import account_associations
 from gateway.managed.building import ENDING
-from gateway.managed.snapshot import parse_network
+from gateway.managed.snapshot import find_network
 from gateway.store import schema
 from policy import LOCAL
 
@@ -188,11 +188,13 @@ class _Judge:
 
     def _route(self, route: RouteRow) -> Iterator[Change]:
         key = ("endpoint_id", "destination_cidr", "subnet_id")
-        destination = parse_network(route.destination_cidr)
+        destination = find_network(route.destination_cidr)
         is_there = (destination, route.subnet_id) in self._routes
         if route.status_code in ENDING:
             yield from _gone(schema.route, route, key, is_there=is_there)
-        elif is_there or self._needs_nothing(route) or self._is_second(route, destination):
+        elif destination is not None and (
+            is_there or self._needs_nothing(route) or self._is_second(route, destination)
+        ):
             yield from self._settled(schema.route, route, key, self._outcome.host.get(route.subnet_id, ""))
         else:
             yield from self._settled(schema.route, route, key, self._why_not(route))
@@ -210,11 +212,12 @@ class _Judge:
 
     def _rule(self, rule: RuleRow) -> Iterator[Change]:
         key = ("endpoint_id", "destination_cidr", "group_id")
-        is_there = (parse_network(rule.destination_cidr), rule.group_id or None) in self._rules
+        is_there = (find_network(rule.destination_cidr), rule.group_id or None) in self._rules
         if rule.status_code in ENDING:
             yield from _gone(schema.authorization_rule, rule, key, is_there=is_there)
         else:
-            problem = "" if is_there or self._is_idle else self._why_not(rule)
+            is_in_order = (is_there or self._is_idle) and rule not in self._outcome.failures
+            problem = "" if is_in_order else self._why_not(rule)
             yield from self._settled(schema.authorization_rule, rule, key, problem)
 
     def _crl(self, crl: CrlRow) -> Iterator[Change]:
