@@ -113,6 +113,8 @@ def affected_sessions(call: Call, before: Mapping[str, Reach], after: Mapping[st
         effects = common[row.endpoint_id]
         if _outdates_profile(row.transport_protocol, old, new):
             effects = (*effects, "needs a new profile")
+        if _outlasts(call.now - row.established_at, old, new):
+            effects = (*effects, "has lasted too long")
         if difference and CUT_OFF not in effects:
             effects = (*effects, "access changes")
         if effects:
@@ -143,6 +145,13 @@ def _outdates_profile(transport: str, old: Reach, new: Reach | None) -> bool:
         return False
     is_elsewhere = new.spec.vpn_port != old.spec.vpn_port or transport not in new.spec.transport_protocol
     return is_elsewhere or new.spec.control_channel != old.spec.control_channel
+
+
+def _outlasts(age_s: float, old: Reach, new: Reach | None) -> bool:
+    """Whether a session is older than sessions may become from now on, and not too old already."""
+    if new is None or new.spec is None or old.spec is None:
+        return False
+    return new.spec.session_timeout_hours <= age_s / 3600 < old.spec.session_timeout_hours
 
 
 def _spec(reach: Reach | None) -> EndpointSpec | None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.gateway.actions.declaration.documents import LAB, OFFICE, apply, document, plan
 from tests.unit.gateway.actions.declaration.documents import endpoint as declared
-from tests.unit.gateway.actions.harness import invoke
+from tests.unit.gateway.actions.harness import NOW, invoke
 from tests.unit.gateway.actions.rows import add_connection
 
 if TYPE_CHECKING:
@@ -79,6 +79,15 @@ def test_who_is_connected_is_told_of_by_what_they_notice(
     planned = plan(world, document(declared(arns, **changes)))
     assert noticed(planned).get("ana", []) == effects
     assert "gone" not in noticed(planned)
+
+
+def test_who_has_been_there_for_longer_than_a_new_duration_is_told_of(world: Store, arns: Arns) -> None:
+    apply(world, document(declared(arns)))
+    connect(world, "ana", "engineering", established_at=NOW - 9 * 3600)
+    connect(world, "ben", "engineering", established_at=NOW - 7 * 3600)
+    shorter = document(declared(arns, session_timeout_hours=8))
+    assert noticed(plan(world, shorter)) == {"ana": ["has lasted too long"]}
+    assert noticed(plan(world, document(declared(arns, disconnect_on_session_timeout=False)))) == {}
 
 
 def test_a_session_that_outlived_its_endpoint_s_networks_is_not_told_of_again(world: Store, arns: Arns) -> None:
