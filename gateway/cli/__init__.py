@@ -1,99 +1,133 @@
 """The command `portway`: one function or sub-command per module, put together here.
 
-Owns the list of commands. Every module imports what it needs and nothing else, so that `portway pki` works on a host
-that cannot run the gateway.
+Owns the list of commands. Each module is imported for its own commands only, and imports what it needs and nothing
+else: so `portway --help` is there at once, and `portway pki` works on a host that cannot run the gateway.
 """
 
 from __future__ import annotations
 
-from importlib import metadata
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gateway.cli.api import api
-from gateway.cli.check import check
-from gateway.cli.connections import connections
-from gateway.cli.explain import explain
-from gateway.cli.objects import (
-    access_key,
-    association,
-    audit,
-    certificate,
-    connection,
-    crl,
-    declaration,
-    endpoint,
-    log,
-    network,
-    route,
-    rule,
-    security_group,
-    tag,
-    usage,
-)
+from gateway.cli.lazy import Command, group_of
 from gateway.cli.options import examples
-from gateway.cli.pki import app as pki_app
-from gateway.cli.profile import profile
-from gateway.cli.quickstart import quickstart
-from gateway.cli.reload import reload
-from gateway.cli.serve import serve
-from gateway.cli.status import status
-from gateway.cli.terminate import terminate
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["COMMANDS", "app", "main"]
 
-__all__ = ["app", "main"]
-
-EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
-    quickstart: ("portway quickstart --state /srv/vpn", "portway quickstart --no-serve --client ana"),
-    serve: ("portway serve --config /etc/portway/config.toml",),
-    api: ("portway api --config /etc/portway/config.toml",),
-    check: ("portway check --config config.toml", "portway check --no-host   # of a configuration for another host"),
-    profile: (
-        "portway profile ana --remote vpn.example.com > ana.ovpn",
-        "portway profile ana --endpoint main --protection tls-crypt --output ana.ovpn",
+COMMANDS = {
+    "quickstart": Command(
+        "gateway.cli.quickstart:quickstart",
+        "Set up a first gateway, and run it with the API beside it.",
+        ("portway quickstart --state /srv/vpn", "portway quickstart --no-serve --client ana"),
     ),
-    connections: ("portway connections", "portway connections --json | jq -r '.[].common_name'"),
-    terminate: ("portway terminate --user ana", "portway terminate --id cvpn-connection-3c5bda0d166df6895"),
-    status: ("portway status", "portway status --json | jq '.endpoints[].sessions'"),
-    explain: (
-        "portway explain --groups engineering,sales --to 10.20.0.7:443/tcp",
-        "portway explain --id cvpn-connection-3c5bda0d166df6895 --to 10.20.0.7",
+    "serve": Command(
+        "gateway.cli.serve:serve",
+        "Run the gateway, in the foreground.",
+        ("portway serve --config /etc/portway/config.toml",),
     ),
-    reload: ("portway reload",),
+    "api": Command(
+        "gateway.cli.api:api",
+        "Serve the API, in the foreground.",
+        ("portway api --config /etc/portway/config.toml",),
+    ),
+    "check": Command(
+        "gateway.cli.check:check",
+        "Say what is wrong with a configuration, before it runs.",
+        ("portway check --config config.toml", "portway check --no-host   # of a configuration for another host"),
+    ),
+    "profile": Command(
+        "gateway.cli.profile:profile",
+        "Print a profile for a stock OpenVPN client.",
+        (
+            "portway profile ana --remote vpn.example.com > ana.ovpn",
+            "portway profile ana --endpoint main --protection tls-crypt --output ana.ovpn",
+        ),
+    ),
+    "connections": Command(
+        "gateway.cli.connections:connections",
+        "List the clients that are connected.",
+        ("portway connections", "portway connections --json | jq -r '.[].common_name'"),
+    ),
+    "terminate": Command(
+        "gateway.cli.terminate:terminate",
+        "End a session, or all sessions of a user.",
+        ("portway terminate --user ana", "portway terminate --id cvpn-connection-3c5bda0d166df6895"),
+    ),
+    "status": Command(
+        "gateway.cli.status:status",
+        "Say how the gateway is.",
+        ("portway status", "portway status --json | jq '.endpoints[].sessions'"),
+    ),
+    "explain": Command(
+        "gateway.cli.explain:explain",
+        "Say whether a packet would pass, and why.",
+        (
+            "portway explain --groups engineering,sales --to 10.20.0.7:443/tcp",
+            "portway explain --id cvpn-connection-3c5bda0d166df6895 --to 10.20.0.7",
+        ),
+    ),
+    "reload": Command(
+        "gateway.cli.reload:reload", "Have the gateway load its configuration again.", ("portway reload",)
+    ),
+    "plan": Command(
+        "gateway.cli.objects.declaration:plan",
+        "Show what applying a file would do.",
+        ("portway plan endpoints.toml", "portway plan endpoints.toml --json | jq -r .Digest"),
+    ),
+    "apply": Command(
+        "gateway.cli.objects.declaration:apply",
+        "Make endpoints what a file says: all or nothing.",
+        (
+            "portway apply endpoints.toml",
+            "portway apply endpoints.toml --expect $(portway plan endpoints.toml --json | jq -r .Digest)",
+        ),
+    ),
+    "export": Command(
+        "gateway.cli.objects.declaration:export",
+        "Print endpoints as a file for `portway apply`.",
+        ("portway export > endpoints.toml", "portway export --output endpoints.toml"),
+    ),
+    "pki": Command("gateway.cli.pki:app", "A small certificate authority, for those who have none."),
+    "endpoint": Command("gateway.cli.objects.endpoint:app", "Endpoints: what clients connect to."),
+    "network": Command("gateway.cli.objects.network:app", "Networks that endpoints may lead to."),
+    "association": Command("gateway.cli.objects.association:app", "Which networks an endpoint leads to."),
+    "route": Command("gateway.cli.objects.route:app", "Where an endpoint's traffic goes."),
+    "rule": Command("gateway.cli.objects.rule:app", "Who may reach what."),
+    "security-group": Command("gateway.cli.objects.security_group:app", "Stateful filters by protocol and port."),
+    "connection": Command("gateway.cli.objects.connection:app", "Connections of clients."),
+    "crl": Command("gateway.cli.objects.crl:app", "Revocation lists of endpoints."),
+    "certificate": Command("gateway.cli.objects.certificate:app", "Certificates for endpoints."),
+    "tag": Command("gateway.cli.objects.tag:app", "Tags on objects."),
+    "access-key": Command("gateway.cli.objects.access_key:app", "Access keys for the API."),
+    "log": Command("gateway.cli.objects.log:app", "The connection log."),
+    "usage": Command("gateway.cli.objects.usage:app", "Hours of associations and connections."),
+    "audit": Command("gateway.cli.objects.audit:app", "Who changed what, and when."),
+    "completion": Command(
+        "gateway.cli.completion:completion",
+        "Print what a shell completes commands by.",
+        (
+            "source <(portway completion bash)   # in ~/.bashrc",
+            "portway completion zsh > /usr/local/share/zsh/site-functions/_portway",
+            "portway completion fish > ~/.config/fish/completions/portway.fish",
+        ),
+    ),
 }
-"""The commands, in the order of `portway --help`, each with command lines to copy."""
+"""The commands, in the order of `portway --help`."""
 
-app = typer.Typer(name="portway", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-for command, lines in EXAMPLES.items():
-    app.command(epilog=examples(*lines))(command)
-app.add_typer(pki_app, name="pki")
-declaration.register(app)
-OBJECTS = {
-    "endpoint": endpoint.app,
-    "network": network.app,
-    "association": association.app,
-    "route": route.app,
-    "rule": rule.app,
-    "security-group": security_group.app,
-    "connection": connection.app,
-    "crl": crl.app,
-    "certificate": certificate.app,
-    "tag": tag.app,
-    "access-key": access_key.app,
-    "log": log.app,
-    "usage": usage.app,
-    "audit": audit.app,
-}
-"""What is made, changed and asked for while the gateway runs, by the name of its commands."""
-for name, group in OBJECTS.items():
-    app.add_typer(group, name=name, no_args_is_help=True)
+app = typer.Typer(
+    name="portway",
+    cls=group_of(COMMANDS),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415 - half of what the other commands take to start
+
         typer.echo(f"portway {metadata.version('portway')}")
         raise typer.Exit
 
@@ -122,4 +156,4 @@ def portway(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="portway")  # which `python -m gateway` is as well

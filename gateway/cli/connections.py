@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from gateway.cli.daemon_access import SocketOption, ask_daemon, print_json
+from gateway.cli.daemon_access import SocketOption, ask_daemon
 from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
-from gateway.cli.reporting import say
+from gateway.cli.reporting import print_json, say
 
 __all__ = ["connections"]
 

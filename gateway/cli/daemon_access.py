@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +15,7 @@ from gateway.control_socket import ControlError, ask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SocketOption", "ask_daemon", "print_json"]
+__all__ = ["SocketOption", "ask_daemon"]
 
 SocketOption = Annotated[
     Path | None,
@@ -31,12 +29,3 @@ def ask_daemon(config: Path, socket: Path | None, request: Mapping[str, Any]) ->
     """Send a request to the daemon and give the result; ends the command with a sentence where that fails."""
     with failing_with_sentences(ConfigError, ControlError):
         return ask(socket or find_processes(config).control_socket, request)
-
-
-def print_json(document: Any) -> None:
-    """Print a document for programs; times as ISO 8601 has them."""
-    typer.echo(json.dumps(document, indent=2, default=_plain))
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

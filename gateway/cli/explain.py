@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.daemon_access import SocketOption, ask_daemon, print_json
+from gateway.cli.daemon_access import SocketOption, ask_daemon
 from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
-from gateway.cli.reporting import fail, failing_with_sentences
+from gateway.cli.reporting import fail, failing_with_sentences, print_json
 from gateway.config import ConfigError, load_config
 from gateway.control_requests import explanation_document
 from policy import explain as explain_policy

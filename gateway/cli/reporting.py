@@ -1,10 +1,15 @@
-"""How a command tells a person that it failed: a sentence on standard error, exit status 1, never a traceback."""
+"""How a command tells what it has to tell: documents to programs on standard output, and sentences to people.
+
+One that failed says so on standard error, with exit status 1, and never by a traceback.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,7 +18,7 @@ from gateway.journal import leads_to_journal, with_level
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["fail", "failing_with_sentences", "say"]
+__all__ = ["fail", "failing_with_sentences", "print_json", "say"]
 
 
 def say(text: str) -> None:
@@ -41,3 +46,12 @@ def _is_in_journal() -> bool:
         return leads_to_journal(sys.stderr.fileno())
     except OSError:  # a stream of a test's, which is no file
         return False
+
+
+def print_json(document: Any) -> None:
+    """Print a document for programs; times as ISO 8601 has them."""
+    typer.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gateway.cli.daemon_access import SocketOption, ask_daemon, print_json
+from gateway.cli.daemon_access import SocketOption, ask_daemon
 from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.reporting import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from gateway.config.problems import Problem
 from gateway.config.values import printable
-from gateway.planes import native_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,5 +50,9 @@ def log_problems(settings: GatewaySettings) -> Iterator[Problem]:
 
 def plane_problems(settings: GatewaySettings) -> Iterator[Problem]:
     """Whether the data plane that is asked for can be had."""
-    if settings.plane == "native" and (text := native_problem()):
+    if settings.plane != "native":
+        return
+    from gateway.planes import native_problem  # noqa: PLC0415 - trio and sockets, for who reads a file
+
+    if text := native_problem():
         yield Problem("gateway.plane", text)

@@ -180,7 +180,7 @@ def _write_endpoint(
     arns: Mapping[bytes, str],
     now: float,
     *,
-    keys: Mapping[str, bytes],
+    keys: dict[str, bytes],
 ) -> None:
     rows = endpoint_rows(endpoint, declaration.place, arns, _association_ids(connection, endpoint), now)
     _put(connection, schema.endpoint, rows.endpoint | keys, ("id",), keep=("created_at",))

@@ -11,12 +11,12 @@ import typer
 
 from gateway.cli.files import write_new
 from gateway.cli.objects.plan_text import plan_text
-from gateway.cli.objects.service import Service, command
+from gateway.cli.objects.service import Service, calling_api
 from gateway.cli.reporting import fail, say
 from gateway.cli.toml_text import build_toml
 from gateway.config.declaration_files import read_declaration
 
-__all__ = ["register"]
+__all__ = ["apply", "export", "plan"]
 
 FileArgument = Annotated[
     Path, typer.Argument(readable=False, help="The declaration: a file of the shape of config.toml.")
@@ -26,18 +26,7 @@ PruneOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to those at the top."""
-    command(app, "plan", "portway plan endpoints.toml", "portway plan endpoints.toml --json | jq -r .Digest")(plan)
-    command(
-        app,
-        "apply",
-        "portway apply endpoints.toml",
-        "portway apply endpoints.toml --expect $(portway plan endpoints.toml --json | jq -r .Digest)",
-    )(apply)
-    command(app, "export", "portway export > endpoints.toml", "portway export --output endpoints.toml")(export)
-
-
+@calling_api
 def plan(service: Service, file: FileArgument, *, prune: PruneOption = False) -> None:
     """Show what applying a file would do.
 
@@ -48,6 +37,7 @@ def plan(service: Service, file: FileArgument, *, prune: PruneOption = False) ->
     service.done(reply, f"{plan_text(reply)}\n\nDigest: {reply['Digest']}")
 
 
+@calling_api
 def apply(
     service: Service,
     file: FileArgument,
@@ -80,6 +70,7 @@ def apply(
     service.done(reply, "Applied.")
 
 
+@calling_api
 def export(
     service: Service,
     *,

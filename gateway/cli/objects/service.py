@@ -18,19 +18,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.daemon_access import print_json
 from gateway.cli.objects.tables import Column, print_record, print_table
 from gateway.cli.options import ConfigOption, JsonOption, examples
-from gateway.cli.reporting import fail, failing_with_sentences, say
-from gateway.config import ConfigError
-from gateway.config.whereabouts import find_processes
+from gateway.cli.reporting import fail, failing_with_sentences, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.api.client import ApiClient
 
-__all__ = ["EndpointOption", "Service", "command"]
+__all__ = ["EndpointOption", "Service", "calling_api", "command"]
 
 ACCESS_KEY_ID = "PORTWAY_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "PORTWAY_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a variable
@@ -64,31 +61,33 @@ _SHARED_OPTIONS = (
 
 def command(app: typer.Typer, name: str, *lines: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function whose first parameter is a `Service`; `lines` are examples for its help."""
+    return lambda function: app.command(name, epilog=examples(*lines))(calling_api(function))
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
-        @functools.wraps(function)
-        def run(**values: Any) -> None:
-            config, api_url, json = (values.pop(shared.name) for shared in _SHARED_OPTIONS)
-            # AWS's models take a while to import, which `portway --help` should not wait for.
-            from gateway.api.client import ApiClientError  # noqa: PLC0415
+def calling_api(function: Callable[..., None]) -> Callable[..., None]:
+    """The same function with options that say where the API is, in the place of its first parameter."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
-            with failing_with_sentences(ConfigError, ApiClientError):
-                function(Service(_open(config, api_url), json=json), **values)
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        config, api_url, json = (values.pop(shared.name) for shared in _SHARED_OPTIONS)
+        # These take ten times as long to import as everything that `--help` needs.
+        from gateway.api.client import ApiClientError  # noqa: PLC0415
+        from gateway.config import ConfigError  # noqa: PLC0415
 
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        parameters += _SHARED_OPTIONS
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, epilog=examples(*lines))(run)
-        return run
+        with failing_with_sentences(ConfigError, ApiClientError):
+            function(Service(_open(config, api_url), json=json), **values)
 
-    return register
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    parameters += _SHARED_OPTIONS
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def _open(config: Path, api_url: str | None) -> ApiClient:
     from gateway.api.client import ApiClient  # noqa: PLC0415
+    from gateway.config.whereabouts import find_processes  # noqa: PLC0415
 
     if api_url is None:
         return ApiClient.at_socket(find_processes(config).api_socket)

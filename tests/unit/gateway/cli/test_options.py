@@ -11,8 +11,6 @@ from gateway.cli import app, options
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
-
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -33,12 +31,6 @@ def test_the_configuration_here_comes_before_the_installed_one(installed: Path) 
 
 def test_the_version_is_the_distributions() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"portway {metadata.version('portway')}\n"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_shows_command_lines_to_copy(command: str) -> None:
-    help_text = CliRunner().invoke(app, [command, "--help"]).stdout
-    assert f"  portway {command}" in help_text.partition("Examples:")[2]
 
 
 def test_no_summary_in_the_list_of_commands_is_cut_short() -> None:
