@@ -26,6 +26,7 @@ SystemCallErrorNumber=
 SystemCallFilter=bpf
 # Not so long to wait.
 WatchdogSec=5
+RestartSec=1
 """
 JOURNAL_SINK = """
 [gateway.connection_log]

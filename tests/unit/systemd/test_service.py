@@ -69,6 +69,12 @@ def test_it_runs_as_a_user_of_its_own_and_tells_systemd_how_it_is(unit: Path) ->
     assert options(unit, "ExecReload")
 
 
+@each_unit
+def test_a_start_that_fails_is_tried_again_for_as_long_as_it_takes(unit: Path) -> None:
+    assert options(unit, "Restart") == ["on-failure"]
+    assert options(unit, "StartLimitIntervalSec") == ["0"]
+
+
 @pytest.mark.parametrize("tool", ["install", "uninstall"])
 @each_unit
 def test_it_is_installed_and_removed(tool: str, unit: Path) -> None:
