@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from policy.pool import pool_capacity
 from policy.problems import Problem, error, name_hint, repeats, warning
+from policy.routes import redirects_gateway
 from policy.spec import ControlChannel, ControlChannelProtection, EndpointSpec
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def check_settings(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
     yield from _check_times(path, endpoint)
     yield from _check_dns(path, endpoint)
     yield from _check_counts(path, endpoint)
-    yield from _check_banner(path, endpoint.login_banner)
+    yield from _check_what_clients_do(path, endpoint)
 
 
 def _check_names(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
@@ -222,6 +223,13 @@ def _check_counts(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
         )
 
 
-def _check_banner(path: str, banner: str) -> Iterator[Problem]:
-    if len(banner) > MAX_BANNER:
-        yield error(f"{path}.login_banner", f"It has {len(banner)} characters. Use at most {MAX_BANNER}.")
+def _check_what_clients_do(path: str, endpoint: EndpointSpec) -> Iterator[Problem]:
+    if len(endpoint.login_banner) > MAX_BANNER:
+        yield error(
+            f"{path}.login_banner", f"It has {len(endpoint.login_banner)} characters. Use at most {MAX_BANNER}."
+        )
+    if endpoint.client_route_enforcement and not redirects_gateway(endpoint):
+        yield warning(
+            f"{path}.client_route_enforcement",
+            "It has no effect with a split tunnel: no OpenVPN client enforces routes. Use split_tunnel = false.",
+        )

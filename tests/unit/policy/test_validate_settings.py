@@ -144,6 +144,12 @@ def test_a_limit_that_another_one_undercuts_draws_a_warning() -> None:
     assert problem.severity is Severity.WARNING
 
 
+def test_enforced_routes_without_effect_draw_a_warning() -> None:
+    (problem,) = problems(client_route_enforcement=True)
+    assert (problem.severity, problem.key_path) == (Severity.WARNING, "endpoint[0].client_route_enforcement")
+    assert problems(client_route_enforcement=True, split_tunnel=False) == []
+
+
 def test_zero_turns_the_clamp_off() -> None:
     assert problems(data_channel=DataChannel(mssfix=0)) == []
 
