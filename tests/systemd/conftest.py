@@ -59,6 +59,6 @@ def host(lab: Lab, untouched: str) -> Iterator[SystemdHost]:
         host.run("make", "-C", SOURCES, "install")
         with host.path("/etc/portway/config.toml").open("a") as config:
             config.write(JOURNAL_SINK)
-        host.run("systemctl", "restart", "portway")
+        host.run("systemctl", "reload", "portway")
         yield host
         lab.log("journal").write_text(host.run("journalctl", "--no-pager").stdout)
