@@ -274,5 +274,6 @@ class _Daemon:
             "last_reload": self._last_reload,
             "host_problems": [str(problem.text) for problem in self._host_problems],
             "host_drops": self._host.drops,
+            "closed": list(self._host.closed),
             "managed": self._managed.status(),
         }

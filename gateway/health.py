@@ -36,6 +36,8 @@ class Code(enum.Enum):
     """An endpoint ought to run and does not."""
     OBJECT_FAILED = "object-failed"
     """Something that was asked for through the API is not in force."""
+    TUNNEL_CLOSED = "tunnel-closed"
+    """Nothing passes through an endpoint, since nftables does not take the rules that would keep it tight."""
     HOST_NETWORK = "host-network"
     """The host's network is not as an endpoint needs it."""
     EXPIRED = "expired"
@@ -71,6 +73,8 @@ class Code(enum.Enum):
 REMEDIES: Final[Mapping[Code, str]] = {
     Code.ENDPOINT_DOWN: "See to what the sentence names; the endpoint is tried again until it works.",
     Code.OBJECT_FAILED: "See to what the sentence names, or delete the object; it is tried again until it works.",
+    Code.TUNNEL_CLOSED: "See to what keeps `nft` from working; it is tried again every few seconds, and clients stay "
+    "connected.",
     Code.HOST_NETWORK: "See to what the sentence names; the gateway notices by itself.",
     Code.EXPIRED: "Issue a new one, name it in the configuration or import it, and reload. With `portway pki`, "
     "`portway pki --help` names the commands.",
@@ -174,6 +178,9 @@ def _of_what_is_down(down: Mapping[str, str]) -> Iterator[Condition]:
 
 
 def _of_gateway(status: Mapping[str, Any]) -> Iterator[Condition]:
+    for name in status["closed"]:
+        text = "Its security groups are to let pass less, and nftables refuses: nothing passes until it does not."
+        yield Condition(Code.TUNNEL_CLOSED, Severity.ERROR, name, text)
     for problem in status["host_problems"]:
         yield Condition(Code.HOST_NETWORK, Severity.WARNING, "", _sentence(problem))
     if reason := status["plane"]["reason"]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.hostnet import expressions as nft
 from gateway.hostnet.nft import FAMILY, Nft
 from gateway.hostnet.records import Device
-from gateway.hostnet.security_groups import GuardedTunnel, build_dispatch, build_filters
+from gateway.hostnet.security_groups import GuardedTunnel, build_dispatch, build_filters, may_allow_more
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,6 +105,7 @@ class Firewall:
         self._name = table_name(daemon_id)
         self._ruleset: Ruleset | None = None
         self._installed: object = None
+        self._in_force: dict[Device, TunnelRules] = {}
         self._drops_of_former: Counter[str] = Counter()
         self._drops: Counter[str] = Counter()
 
@@ -113,19 +114,30 @@ class Firewall:
         if not ruleset.tunnels and not ruleset.claims:
             self.remove()
             return
-        listing = self._list()
-        if ruleset != self._ruleset or _without_counts(listing) != self._installed:
+        listing = _without_counts(self._list())
+        if listing != self._installed:
+            self._in_force = {}
+        if ruleset != self._ruleset or listing != self._installed:
             self._nft.apply(build_table(self._name, ruleset))
+            self._in_force = {tunnel.device: tunnel for tunnel in ruleset.tunnels}
             self._drops_of_former, self._drops = self.drops, Counter()
             self._ruleset, self._installed = ruleset, _without_counts(self._list())
 
     def remove(self) -> None:
         """Remove the table; none there is no error."""
+        self._in_force = {}
         self._list()
         self._drops_of_former, self._drops = self.drops, Counter()
         self._ruleset = self._installed = None
         if self._name in self._nft.table_names():
             self._nft.apply(build_removal(self._name))
+
+    def may_allow_more(self, wanted: TunnelRules) -> bool:
+        """Whether what is in force may let pass what these rules would not. So it may where that is not known."""
+        former = self._in_force.get(wanted.device)
+        if former is None or former.clients_reachable > wanted.clients_reachable:
+            return True
+        return may_allow_more(_guarded(former), _guarded(wanted))
 
     @property
     def drops(self) -> Counter[str]:

@@ -101,6 +101,11 @@ class HostNetwork:
         """Packets that the host has dropped for the endpoints, by cause, up to the last round."""
         return dict(self._reconciler.drops)
 
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """The endpoints that nothing passes through, since the rules that they need cannot be written."""
+        return tuple(sorted(self._reconciler.closed))
+
     async def facts(self) -> HostFacts:
         """What validation needs to know about the host, now."""
         return await self._in_thread(lambda: read_host_facts(self._daemon_id))

@@ -6,7 +6,8 @@ forwarding on for, and nothing else: whatever another hand does to the host, the
 One round, in an order that never forwards a packet that should not be:
 
     1. plan every endpoint with the interfaces that exist now
-    2. write the nftables table, claims included: the guards stand before anything is turned on
+    2. write the nftables table, claims included: the guards stand before anything is turned on. Where nftables refuses,
+       the devices whose former rules may let pass what is not to pass are set down, and nothing else is done
     3. per endpoint: the TUN device, its rules, its routes; then forwarding for the device
     4. forwarding for the interfaces of target networks, on and off
     5. write the table again, without the claims that were given back
@@ -17,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.hostnet.errors import HostNetworkError, KernelRefusedError
+from gateway.hostnet.errors import HostNetworkError, KernelRefusedError, NftablesError
 from gateway.hostnet.firewall import Claim, Firewall, Ruleset, TunnelRules, table_name
 from gateway.hostnet.forwarding import ForwardingPlan, plan_forwarding
 from gateway.hostnet.leftovers import remove_leftovers
@@ -59,6 +60,12 @@ class Reconciler:
         self._firewall = Firewall(nft, daemon_id)
         self._claims: frozenset[Claim] = frozenset()
         self._host_owned: frozenset[Device] = frozenset()
+        self._closed: frozenset[str] = frozenset()
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The endpoints whose devices are down, since the rules that they need cannot be written."""
+        return self._closed
 
     @property
     def drops(self) -> Counter[str]:
@@ -78,7 +85,12 @@ class Reconciler:
             planned = [_Planned(one, plan_routing(one.device, one.spec, links)) for one in endpoints]
             forwarding = self._plan_forwarding(planned, links, state)
             tunnels = tuple(_build_tunnel_rules(one) for one in planned)
-            self._firewall.apply(Ruleset(tunnels, forwarding.claims))
+            try:
+                self._firewall.apply(Ruleset(tunnels, forwarding.claims))
+            except NftablesError as error:
+                self._close_exposed(netlink, planned, tunnels, links)
+                raise NftablesError(f"{error}{self._consequence()}") from error
+            self._closed = frozenset()
             self._claims = forwarding.claims
             problems = [problem for one in planned for problem in self._apply_endpoint(netlink, one, links, state)]
             problems += _turn_on(netlink, forwarding, planned)
@@ -92,6 +104,22 @@ class Reconciler:
             for device in devices:
                 take_down_device(netlink, device, links)
                 remove_table(netlink, TABLE_BASE + device.ifindex)
+
+    def _close_exposed(
+        self, netlink: Netlink, planned: Sequence[_Planned], tunnels: Sequence[TunnelRules], links: dict[str, Link]
+    ) -> None:
+        """Stop what former rules may let pass: a device that is down needs none. The next round tries again."""
+        names = {one.endpoint.spec.name for one in planned}
+        pairs = zip(planned, tunnels, strict=True)
+        exposed = [one.endpoint for one, rules in pairs if self._firewall.may_allow_more(rules)]
+        self._closed = (self._closed & names) | {endpoint.spec.name for endpoint in exposed}
+        for endpoint in exposed:
+            if still_there(endpoint.device, links):
+                netlink.set_link(endpoint.device, state="down")
+
+    def _consequence(self) -> str:
+        names = ", ".join(sorted(self._closed))
+        return f". Until it does, nothing passes through the tunnel of {names}" if names else ""
 
     def _plan_forwarding(
         self, planned: Sequence[_Planned], links: dict[str, Link], state: ForwardingState

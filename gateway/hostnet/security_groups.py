@@ -40,7 +40,16 @@ if TYPE_CHECKING:
     from gateway.hostnet.routing import TargetRoute
     from policy import SecurityGroupRule, TargetNetwork
 
-__all__ = ["DROP_COMMENT", "Direction", "Filter", "GuardedTunnel", "build_dispatch", "build_filter", "build_filters"]
+__all__ = [
+    "DROP_COMMENT",
+    "Direction",
+    "Filter",
+    "GuardedTunnel",
+    "build_dispatch",
+    "build_filter",
+    "build_filters",
+    "may_allow_more",
+]
 
 DROP_COMMENT = "security group"
 """By which the counters of what security groups drop are known."""
@@ -102,6 +111,28 @@ class GuardedTunnel:
     def is_filtered(self) -> bool:
         """Whether anything has to be looked at."""
         return any(allowed is not None for way in Direction for allowed in self.filters(way).values())
+
+
+def may_allow_more(former: GuardedTunnel, wanted: GuardedTunnel) -> bool:
+    """Whether by former filters something may pass that is not to pass by the wanted ones.
+
+    Whoever asks is told yes too often rather than not often enough: other routes may lead to other filters.
+    """
+    if not wanted.is_filtered:
+        return False
+    if [_way(route) for route in former.routes] != [_way(route) for route in wanted.routes]:
+        return True
+    for direction in Direction:
+        before, after = former.filters(direction), wanted.filters(direction)
+        for old, new in zip(former.routes, wanted.routes, strict=True):
+            allowed, to_allow = before[old.target], after[new.target]
+            if to_allow is not None and (allowed is None or not allowed <= to_allow):
+                return True
+    return False
+
+
+def _way(route: TargetRoute) -> tuple[IPv4Network, str]:
+    return route.destination, route.target.name
 
 
 def build_filter(target: TargetNetwork, direction: Direction) -> Filter | None:

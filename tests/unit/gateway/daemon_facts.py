@@ -17,6 +17,7 @@ def daemon_facts() -> dict[str, Any]:
         "plane": {"name": "native", "workers": 2, "reason": None},
         "last_reload": None,
         "host_problems": [],
+        "closed": [],
         "host_drops": {"security group": 3, "invalid to clients": 0},
         "managed": {
             "store": "sqlite",

@@ -34,6 +34,7 @@ class RecordingHost(FakeHost):
     """The whole host network, and what was done to it."""
 
     drops: ClassVar = {"security group": 3}
+    closed: ClassVar = ()
 
     async def open(self) -> None:
         self.book.append("host open")

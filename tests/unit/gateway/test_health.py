@@ -50,6 +50,7 @@ def mirror(**changes: Any) -> dict[str, Any]:
 
 UNWELL = [
     (Code.ENDPOINT_DOWN, Severity.ERROR, "two", status(down={"two": "endpoint two: port 443 is taken"})),
+    (Code.TUNNEL_CLOSED, Severity.ERROR, "main", status(closed=["main"])),
     (Code.HOST_NETWORK, Severity.WARNING, "", status(host_problems=["eth1 is not there"])),
     (Code.EXPIRED, Severity.ERROR, "main", status(endpoints=[endpoint(expiries=[expiry("expired")])])),
     (Code.EXPIRES_SOON, Severity.WARNING, "main", status(endpoints=[endpoint(expiries=[expiry("soon")])])),

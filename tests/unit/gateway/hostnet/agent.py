@@ -75,6 +75,9 @@ class Agent:
         """What the watch has reported so far."""
         return self._reports
 
+    async def closed(self) -> tuple[str, ...]:
+        return self._network.closed
+
     async def close(self) -> None:
         await self._network.close()
 

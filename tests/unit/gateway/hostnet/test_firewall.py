@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.hostnet.errors import NftablesError
 from gateway.hostnet.firewall import (
     Claim,
     Firewall,
@@ -19,7 +22,11 @@ from gateway.hostnet.firewall import (
 from gateway.hostnet.nft import Nft
 from gateway.hostnet.records import Device
 from gateway.hostnet.routing import target_routes
+from policy import SecurityGroup, SecurityGroupRule
 from tests.unit.gateway.hostnet.hosts import LAB, OFFICE, make_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TUN = Device("portway0", 7)
 CLAIM = Claim(Device("eth1", 3), host_forwarded=False)
@@ -36,8 +43,11 @@ class RecordingNft(Nft):
     def __init__(self) -> None:
         self.transactions: list[Any] = []
         self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.is_broken = False
 
     def apply(self, commands: Any) -> None:
+        if self.is_broken:
+            raise NftablesError("nftables refuses a transaction: no reason given")
         self.transactions.append(commands)
         for command in commands:
             if "delete" in command:
@@ -173,3 +183,70 @@ def test_elements_of_another_hand_are_passed_over() -> None:
         {"chain": {"name": "x"}},
     ]
     assert parse_record(listing) == TableRecord(frozenset(), frozenset())
+
+
+def group(*ports: int, ingress: tuple[int, ...] = ()) -> SecurityGroup:
+    def rules(numbers: Sequence[int]) -> tuple[SecurityGroupRule, ...]:
+        return tuple(SecurityGroupRule(f"sgr-{port}", "tcp", port, port, OFFICE.cidr) for port in numbers)
+
+    return SecurityGroup("sg-1", "web", egress=rules(ports), ingress=rules(ingress))
+
+
+def guarded(*groups: SecurityGroup | None, reachable: bool = False, nat: bool = False) -> TunnelRules:
+    """A tunnel to the office, with these groups; with None without."""
+    office = replace(OFFICE, nat=nat, security_groups=None if None in groups else tuple(filter(None, groups)))
+    return TunnelRules(TUN, IPv4Network("10.80.0.0/22"), reachable, target_routes(make_spec("main", office)))
+
+
+WEB = group(80, 443)
+
+
+@pytest.mark.parametrize(
+    ("former", "wanted", "may"),
+    [
+        (guarded(WEB), guarded(WEB), False),
+        (guarded(WEB), guarded(group(80, 443, 22)), False),
+        (guarded(WEB), guarded(None), False),
+        (guarded(WEB), guarded(WEB, nat=True), False),
+        (guarded(WEB), guarded(WEB, reachable=True), False),
+        (guarded(None), tunnel(), False),
+        (guarded(WEB), guarded(group(80)), True),
+        (guarded(WEB), guarded(), True),
+        (guarded(None), guarded(WEB), True),
+        (guarded(group(80, ingress=(22,))), guarded(group(80)), True),
+        (guarded(WEB, reachable=True), guarded(WEB), True),
+        (tunnel(), guarded(WEB), True),
+    ],
+)
+def test_it_is_known_when_former_rules_allow_more_than_wanted_ones(
+    former: TunnelRules, wanted: TunnelRules, may: bool
+) -> None:
+    firewall = Firewall(RecordingNft(), "a")
+    assert firewall.may_allow_more(wanted)
+    firewall.apply(Ruleset((former,), frozenset()))
+    assert firewall.may_allow_more(wanted) is may
+
+
+def test_what_another_hand_has_made_of_a_table_may_allow_anything() -> None:
+    nft = RecordingNft()
+    firewall, ruleset = Firewall(nft, "a"), Ruleset((guarded(WEB),), frozenset())
+    firewall.apply(ruleset)
+    nft.tables.clear()
+    nft.is_broken = True
+    with pytest.raises(NftablesError):
+        firewall.apply(ruleset)
+    assert firewall.may_allow_more(guarded(WEB))
+    nft.is_broken = False
+    firewall.apply(ruleset)
+    assert not firewall.may_allow_more(guarded(WEB))
+
+
+def test_rules_that_are_refused_leave_the_former_ones_known() -> None:
+    nft = RecordingNft()
+    firewall = Firewall(nft, "a")
+    firewall.apply(Ruleset((guarded(WEB),), frozenset()))
+    nft.is_broken = True
+    with pytest.raises(NftablesError):
+        firewall.apply(Ruleset((guarded(group(80)),), frozenset()))
+    assert firewall.may_allow_more(guarded(group(80)))
+    assert not firewall.may_allow_more(guarded(WEB))
