@@ -12,8 +12,10 @@ Two sets carry what must survive the daemon, so that whoever finds the table can
 devices that it serves: none alive, and the table is garbage) and `opened` (the interfaces whose forwarding
 Portway has turned on). Each element names its interface and, in its comment, which one of that name it was.
 
-The table is replaced whole in one transaction, so no packet meets half of it, and connections that are already
-tracked keep their translation. An `accept` here ends only this table's part: where another table drops forwarded
+A change of rules is one transaction, so no packet meets half of it, and connections that are already tracked keep
+their translation. What security groups look up is made in a transaction before it, and what nothing looks up any more
+is removed in one behind it: the kernel shows elements a little later than rules. Where tunnels come and go, the table
+is replaced whole. An `accept` here ends only this table's part: where another table drops forwarded
 packets by policy (Docker does, many host firewalls do), the administrator has to accept `portway*` there.
 """
 
@@ -104,6 +106,7 @@ class Firewall:
         self._nft = nft
         self._name = table_name(daemon_id)
         self._ruleset: Ruleset | None = None
+        self._generation = 0
         self._installed: object = None
         self._in_force: dict[Device, TunnelRules] = {}
         self._drops_of_former: Counter[str] = Counter()
@@ -114,6 +117,7 @@ class Firewall:
         if not ruleset.tunnels and not ruleset.claims:
             self.remove()
             return
+<<<<<<< ours
         listing = _without_counts(self._list())
         if listing != self._installed:
             self._in_force = {}
@@ -122,6 +126,24 @@ class Firewall:
             self._in_force = {tunnel.device: tunnel for tunnel in ruleset.tunnels}
             self._drops_of_former, self._drops = self.drops, Counter()
             self._ruleset, self._installed = ruleset, _without_counts(self._list())
+=======
+        is_mine = _without_counts(self._list()) == self._installed
+        if ruleset == self._ruleset and is_mine:
+            return
+        if self._ruleset is not None and is_mine and _is_of_same_tunnels(self._ruleset, ruleset):
+            self._change(self._ruleset, ruleset)
+        else:
+            self._nft.apply(build_table(self._name, ruleset, self._generation))
+        self._drops_of_former, self._drops = self.drops, Counter()
+        self._ruleset, self._installed = ruleset, _without_counts(self._list())
+
+    def _change(self, old: Ruleset, new: Ruleset) -> None:
+        """From one ruleset to the next, so that what both allow passes all the time."""
+        former, self._generation = self._generation, 1 - self._generation
+        for transaction in build_change(self._name, (old, former), (new, self._generation)):
+            if transaction:
+                self._nft.apply(transaction)
+>>>>>>> theirs
 
     def remove(self) -> None:
         """Remove the table; none there is no error."""
@@ -170,20 +192,58 @@ def read_records(nft: Nft) -> dict[str, TableRecord]:
     return {name: parse_record(nft.table(name)) for name in names}
 
 
-def build_table(name: str, ruleset: Ruleset) -> list[Expression]:
+def build_table(name: str, ruleset: Ruleset, generation: int = 0) -> list[Expression]:
     """The transaction that puts the table in the place of whatever was there under its name."""
     table = {"family": FAMILY, "table": name}
     devices = {tunnel.device: None for tunnel in ruleset.tunnels}
     claims = {claim.device: claim.host_forwarded for claim in ruleset.claims}
     reachable = {tunnel.device: None for tunnel in ruleset.tunnels if tunnel.clients_reachable}
-    guarded = [each for each in map(_guarded, ruleset.tunnels) if each.is_filtered]
     return [
         *build_removal(name),
         {"add": {"table": {"family": FAMILY, "name": name}}},
         _build_set(table, "tunnels", devices),
         _build_set(table, "reachable", reachable),
         _build_set(table, "opened", claims),
-        *build_filters(table, guarded),
+        *build_filters(table, _guarded(ruleset, generation)),
+        *_build_base_chains(table, ruleset, generation),
+    ]
+
+
+def build_change(
+    name: str, old: tuple[Ruleset, int], new: tuple[Ruleset, int]
+) -> tuple[list[Expression], list[Expression], list[Expression]]:
+    """The transactions from one ruleset to the next of another generation: prepare, change, clean up.
+
+    Both have the same tunnels and claims.
+    """
+    table = {"family": FAMILY, "table": name}
+    base_chains = [{**table, "name": hook} for hook in ("forward", "input", "prerouting", "postrouting")]
+    had_input, has_input = (bool(_guarded(*each)) for each in (old, new))
+    emptied = [chain for chain in base_chains if had_input or chain["name"] != "input"]
+    gone = [chain for chain in emptied if chain["name"] == "input" and not has_input]
+    return (
+        list(build_filters(table, _guarded(*new))),
+        [
+            *({"flush": {"chain": chain}} for chain in emptied),
+            *({"delete": {"chain": chain}} for chain in gone),
+            *_build_base_chains(table, *new),
+        ],
+        list(_build_undoing(build_filters(table, _guarded(*old)))),
+    )
+
+
+def _build_undoing(additions: Iterable[Expression]) -> Iterable[Expression]:
+    """Delete what these commands add: rules first, then maps, which name chains, and sets, which rules looked up."""
+    added = [next(iter(command["add"].items())) for command in additions]
+    keys = [(kind, {key: made[key] for key in ("family", "table", "name")}) for kind, made in added if kind != "rule"]
+    yield from ({"flush": {"chain": key}} for kind, key in keys if kind == "chain")
+    for doomed in ("map", "set", "chain"):
+        yield from ({"delete": {kind: key}} for kind, key in keys if kind == doomed)
+
+
+def _build_base_chains(table: TableKey, ruleset: Ruleset, generation: int) -> list[Expression]:
+    guarded = _guarded(ruleset, generation)
+    return [
         *_build_forward(table, guarded),
         *_build_input(table, guarded),
         *_build_prerouting(table, ruleset.tunnels),
@@ -191,8 +251,15 @@ def build_table(name: str, ruleset: Ruleset) -> list[Expression]:
     ]
 
 
-def _guarded(tunnel: TunnelRules) -> GuardedTunnel:
-    return GuardedTunnel(tunnel.device, tunnel.client_range, tunnel.routes)
+def _is_of_same_tunnels(old: Ruleset, new: Ruleset) -> bool:
+    """Whether the table's own sets stay as they are."""
+    known = [[(one.device, one.clients_reachable) for one in each.tunnels] for each in (old, new)]
+    return known[0] == known[1] and old.claims == new.claims
+
+
+def _guarded(ruleset: Ruleset, generation: int) -> list[GuardedTunnel]:
+    tunnels = (GuardedTunnel(one.device, one.client_range, one.routes, generation) for one in ruleset.tunnels)
+    return [each for each in tunnels if each.is_filtered]
 
 
 def build_removal(name: str) -> list[Expression]:

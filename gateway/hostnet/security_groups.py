@@ -1,7 +1,7 @@
 """Security groups as nftables' chains: which connections pass between an endpoint's clients and a target network.
 
-    forward ─▶ opened by a client?           ─▶ egress_3   the route to where it leads    ─▶ egress_filter_0
-            ─▶ opened toward a client?       ─▶ ingress_3  the route to where it is from  ─▶ ingress_filter_0
+    forward ─▶ opened by a client?           ─▶ egress_3_0   the route to where it leads    ─▶ egress_filter_0_0
+            ─▶ opened toward a client?       ─▶ ingress_3_0  the route to where it is from  ─▶ ingress_filter_0_0
     input   ─▶ the same: a host's own address on a target network is part of that network
 
 Everything looks at the connection's first packet, as connection tracking remembers it, never at the packet at hand. So
@@ -11,7 +11,10 @@ it is gone. What connection tracking was told to leave alone cannot be filtered 
 
 - Which groups decide is a matter of the endpoint's routes: the most specific one around the connection's far end, be
   the interface what it may. Where a target network opens a connection from an address that no route leads to, the
-  interface says whose it is. What stays between clients, or is for the gateway's own address among them, is in no map.
+  interface says whose it is. What stays between clients, or is for the gateway's own address among them, passes.
+- The kernel shows the elements of a new map or set a little later than new rules that look it up (0.3 ms were seen).
+  So every address is in a map, and what is found in none is dropped: never does more pass than before and after. That
+  nothing less passes either, names of two generations are for: what rules look up is made before them.
 - Groups that add up to the same rules share a filter; groups with a rule for everything cost nothing at all.
 - A filter has one set for each prefix length that its rules use, and for rules with ports another: prefixes of one
   length are equal or apart, and where they are equal their ports are joined, so no two elements overlap, which nft
@@ -102,6 +105,8 @@ class GuardedTunnel:
     client_range: IPv4Network
     routes: tuple[TargetRoute, ...]
     """The most specific first."""
+    generation: int = 0
+    """Of the names of chains, maps and sets: those of two generations are apart."""
 
     def filters(self, direction: Direction) -> dict[TargetNetwork, Filter | None]:
         """What filters each target network; None where nothing does."""
@@ -149,7 +154,8 @@ def build_filters(table: TableKey, tunnels: Sequence[GuardedTunnel]) -> Iterator
     for direction in Direction:
         every = [allowed for tunnel in tunnels for allowed in tunnel.filters(direction).values()]
         filters = dict.fromkeys(allowed for allowed in every if allowed is not None)
-        names = {allowed: f"{direction.value}_filter_{i}" for i, allowed in enumerate(filters)}
+        generation = tunnels[0].generation if tunnels else 0
+        names = {allowed: f"{direction.value}_filter_{i}_{generation}" for i, allowed in enumerate(filters)}
         for allowed, name in names.items():
             yield from _build_filter(table, name, direction, allowed)
         for tunnel in tunnels:
@@ -172,40 +178,54 @@ def _build_untracked(table: TableKey, hook: str, tunnel: GuardedTunnel) -> Itera
     ends = (("iifname", "daddr"), ("oifname", "saddr")) if hook == "forward" else (("iifname", "daddr"),)
     for interface, far_end in ends:
         by_tunnel = nft.match({"meta": {"key": interface}}, tunnel.device.name)
-        by_route = nft.look_up(nft.address(far_end), _map_name(tunnel, Direction.EGRESS))
-        yield nft.rule(table, hook, by_tunnel, untracked, by_route)
+        yield nft.rule(table, hook, by_tunnel, untracked, nft.jump(_untracked_name(tunnel, far_end)))
 
 
 def _build_tunnel(
     table: TableKey, tunnel: GuardedTunnel, direction: Direction, names: Mapping[Filter, str]
 ) -> Iterator[Expression]:
     """From a connection's far end to the filter of its target network; from there back into the base chain."""
-    chain = _chain_name(tunnel, direction)
+    chain, pass_on = _chain_name(tunnel, direction), {"return": None}
     verdicts = {
-        target: {"return": None} if allowed is None else nft.go_to(names[allowed])
+        target: pass_on if allowed is None else nft.go_to(names[allowed])
         for target, allowed in tunnel.filters(direction).items()
     }
-    yield nft.address_map(table, _map_name(tunnel, direction), _decide_by_route(tunnel, verdicts))
-    yield nft.chain(table, chain)
-    yield nft.rule(table, chain, nft.look_up(direction.far_end, _map_name(tunnel, direction)))
+    elsewhere = nft.go_to(f"{chain}_elsewhere") if direction is Direction.INGRESS else pass_on
     if direction is Direction.INGRESS:
+        yield nft.chain(table, f"{chain}_elsewhere")
         filtered = {target.interface: verdict for target, verdict in verdicts.items() if "goto" in verdict}
         for interface, verdict in sorted(filtered.items()):
-            yield nft.rule(table, chain, nft.match({"meta": {"key": "iifname"}}, interface), verdict)
+            yield nft.rule(table, f"{chain}_elsewhere", nft.match({"meta": {"key": "iifname"}}, interface), verdict)
+    yield nft.address_map(table, _map_name(tunnel, direction), _decide_by_route(tunnel, verdicts, elsewhere))
+    far_ends = {chain: direction.far_end}
+    if direction is Direction.EGRESS:
+        far_ends |= {_untracked_name(tunnel, field): nft.address(field) for field in ("daddr", "saddr")}
+    for name, far_end in far_ends.items():
+        yield nft.chain(table, name)
+        yield nft.rule(table, name, nft.look_up(far_end, _map_name(tunnel, direction)))
+        yield nft.counted_drop(table, name, DROP_COMMENT)
 
 
 def _decide_by_route(
-    tunnel: GuardedTunnel, verdicts: Mapping[TargetNetwork, Expression]
+    tunnel: GuardedTunnel, verdicts: Mapping[TargetNetwork, Expression], elsewhere: Expression
 ) -> Iterator[tuple[IPv4Address, IPv4Address, Expression]]:
-    """The intervals of addresses that each target network is decided for, without the client range."""
+    """All addresses, in intervals, each with the verdict of the target network that its route leads to."""
     among_clients = (tunnel.client_range, False)
+    nowhere = [(route.destination, False) for route in tunnel.routes]
+    yield from _intervals([*nowhere, (tunnel.client_range, True)], elsewhere, default=True)
     for target, verdict in verdicts.items():
         routes = [(route.destination, route.target == target) for route in tunnel.routes]
-        intervals = sweep([*routes, among_clients], default=False)
-        ends = [interval.start - 1 for interval in intervals[1:]] + [_LAST_ADDRESS]
-        for (start, is_here), end in zip(intervals, ends, strict=True):
-            if is_here:
-                yield IPv4Address(start), IPv4Address(end), verdict
+        yield from _intervals([*routes, among_clients], verdict, default=False)
+
+
+def _intervals(
+    prefixes: Iterable[tuple[IPv4Network, bool]], verdict: Expression, *, default: bool
+) -> Iterator[tuple[IPv4Address, IPv4Address, Expression]]:
+    intervals = sweep(prefixes, default=default)
+    ends = [interval.start - 1 for interval in intervals[1:]] + [_LAST_ADDRESS]
+    for (start, is_here), end in zip(intervals, ends, strict=True):
+        if is_here:
+            yield IPv4Address(start), IPv4Address(end), verdict
 
 
 def _build_filter(table: TableKey, name: str, direction: Direction, allowed: Filter) -> Iterator[Expression]:
@@ -283,7 +303,11 @@ def _port_interval(rule: SecurityGroupRule) -> tuple[int, int]:
 
 
 def _chain_name(tunnel: GuardedTunnel, direction: Direction) -> str:
-    return f"{direction.value}_{tunnel.device.ifindex}"
+    return f"{direction.value}_{tunnel.device.ifindex}_{tunnel.generation}"
+
+
+def _untracked_name(tunnel: GuardedTunnel, field: str) -> str:
+    return f"untracked_{field}_{tunnel.device.ifindex}_{tunnel.generation}"
 
 
 def _map_name(tunnel: GuardedTunnel, direction: Direction) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
+import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from policy import EndpointSpec, HostFacts
 
+FLOOD_BURST = 5
+FLOOD_PAUSE_S = 0.0001
 PATIENCE_S = 20
 """For what must come; nothing is concluded from its passing but failure."""
 
@@ -35,6 +39,8 @@ class Agent:
         self._tuns: dict[Device, pytun.TunTapDevice] = {}
         self._reports: list[tuple[HostProblem, ...]] = []
         self._noticed = 0
+        self._flooding = threading.Event()
+        self._flood = threading.Thread()
 
     async def open(self, daemon_id: str) -> None:
         self._network = HostNetwork(daemon_id)
@@ -89,6 +95,22 @@ class Agent:
 
     async def inject(self, device: Device, packet: bytes) -> None:
         self._tuns[device].write(packet)
+
+    async def begin_flood(self, device: Device, packets: tuple[bytes, ...]) -> None:
+        """Let a client send packets in turns, some ten thousand a second, until `end_flood`."""
+        self._flooding.set()
+        self._flood = threading.Thread(target=self._send_in_turns, args=(self._tuns[device], packets), daemon=True)
+        self._flood.start()
+
+    async def end_flood(self) -> None:
+        self._flooding.clear()
+        self._flood.join()
+
+    def _send_in_turns(self, tun: pytun.TunTapDevice, packets: tuple[bytes, ...]) -> None:
+        while self._flooding.is_set():
+            for packet in FLOOD_BURST * packets:
+                tun.write(packet)
+            time.sleep(FLOOD_PAUSE_S)
 
     async def receive(self, device: Device) -> bytes:
         """The next IPv4 packet that the host sends into the tunnel."""

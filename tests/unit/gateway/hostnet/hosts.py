@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.hostnet import Device
+
+NETLINK_NETFILTER = 12
+NFT_MSG_GETGEN = 10 << 8 | 16  # of the subsystem nftables; linux/netfilter/nf_tables.h
+NLM_F_REQUEST = 1
 
 ROOT = Path(__file__).parents[4]
 PATIENCE_S = 20
@@ -217,17 +222,27 @@ class Hosts:
         counts = [line.partition("counter packets ")[2].split()[0] for line in listed if f'comment "{why}"' in line]
         return sum(map(int, counts))
 
+    def nft_generation(self) -> int:
+        """Grows by one with every transaction that nftables carries out on the gateway's host."""
+        with _socket_in(self.gateway, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asked:
+            asked.send(struct.pack("=IHHIIBBH", 20, NFT_MSG_GETGEN, NLM_F_REQUEST, 1, 0, 0, 0, 0))
+            reply = asked.recv(4096)
+        # After both headers comes NFTA_GEN_ID, of 4 octets in network order, behind its own length and type.
+        return int.from_bytes(reply[24:28])
+
     def close(self) -> None:
         self._cleanup.close()
 
 
-def _socket_in(namespace: Namespace) -> socket.socket:
+def _socket_in(
+    namespace: Namespace, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM, protocol: int = 0
+) -> socket.socket:
     """A socket belongs to the namespace of the thread that makes it, whoever uses it later."""
     made: list[socket.socket] = []
 
     def make() -> None:
         netns.setns(namespace.name)
-        made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        made.append(socket.socket(family, kind, protocol))
 
     thread = threading.Thread(target=make)
     thread.start()

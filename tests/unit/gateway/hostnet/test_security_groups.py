@@ -108,7 +108,7 @@ class Interpreter:
     def _matches(self, match: dict[str, Any], connection: Connection) -> bool:
         left, right = match["left"], match["right"]
         if "meta" in left:
-            if left["meta"]["key"] == "iifname":
+            if left["meta"]["key"] != "l4proto":
                 return False
             return connection.protocol in {NUMBERS[name] for name in right["set"]}
         if isinstance(right, str):
@@ -205,7 +205,7 @@ def test_groups_that_allow_everything_cost_nothing() -> None:
 def test_networks_with_equal_rules_share_a_filter() -> None:
     one, other = filtered(allow("tcp", 443, 443)), filtered(allow("tcp", 443, 443), of=LAB)
     chains = [item["chain"]["name"] for item in table_of(make_spec("main", one, other)) if "chain" in item]
-    assert sorted(name for name in chains if "filter" in name) == ["egress_filter_0", "ingress_filter_0"]
+    assert sorted(name for name in chains if "filter" in name) == ["egress_filter_0_0", "ingress_filter_0_0"]
 
 
 def test_a_port_in_two_overlapping_ranges_is_there_once() -> None:
