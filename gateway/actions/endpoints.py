@@ -173,5 +173,6 @@ def _check_unassociated(call: Call, row: Row[Any]) -> None:
     ).all()
     if alive:
         raise ActionError(
-            "DependencyViolation", f"The endpoint {row.id} still has target networks: {', '.join(alive)}."
+            "DependencyViolation",
+            f"The endpoint {row.id} still has target networks: {', '.join(alive)}. Disassociate them first.",
         )

@@ -45,7 +45,8 @@ class ApiClientError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-        """The API's; `Unreachable` where there was no reply, `InvalidCall` where the call did not leave."""
+        """The API's. `InvalidCall` where the call did not leave; where there was no reply `NotRunning`, `NotPermitted`,
+        `NotTrusted`, or else `Unreachable`."""
         self.message = message
         """A sentence."""
 
@@ -116,9 +117,22 @@ class ApiClient:
             response = connection.getresponse()
             return _read(model, response.status, response.read())
         except (OSError, HTTPException) as error:
-            raise ApiClientError("Unreachable", f"No API answers at {self._url}: {error}.") from error
+            raise self._unreachable(error) from error
         finally:
             connection.close()
+
+    def _unreachable(self, error: OSError | HTTPException) -> ApiClientError:
+        match error:
+            case ssl.SSLCertVerificationError():
+                sentence = f"The certificate of {self._url} cannot be trusted: {error.verify_message}."
+                return ApiClientError("NotTrusted", sentence)
+            case PermissionError():
+                return ApiClientError("NotPermitted", f"{self._url} is for root and the gateway's own user.")
+            case FileNotFoundError() | ConnectionRefusedError():
+                return ApiClientError("NotRunning", f"No API runs at {self._url}.")
+            case OSError():
+                return ApiClientError("Unreachable", f"No API answers at {self._url}: {error.strerror or error}.")
+        return ApiClientError("Unreachable", f"What answers at {self._url} is no API.")
 
     @cached_property
     def _operations(self) -> dict[str, OperationModel]:

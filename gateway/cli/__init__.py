@@ -148,9 +148,13 @@ def portway(
     """A remote-access VPN gateway for stock OpenVPN clients.
 
     `portway quickstart` sets up a first gateway by itself. `serve` runs one by its configuration file; `connections`,
-    `terminate`, `status`, `explain` and `reload` speak with it while it runs, as root or as its own user. Every command
-    has --help. The exit status is 0 when all is well, 1 with a sentence on standard error when it is not, and 2 when
-    the command line is not understood.
+    `terminate`, `status`, `explain` and `reload` speak with it while it runs, as root or as its own user.
+
+    From `endpoint` to `audit`, commands speak with the API: they make, list, show, modify and delete what is not in the
+    configuration file, on this host or, with --api-url, elsewhere. `plan` and `apply` do the same by a file.
+
+    Every command has --help. The exit status is 0 when all is well, 1 with a sentence on standard error when it is not,
+    and 2 when the command line is not understood.
     """
 
 

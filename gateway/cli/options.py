@@ -12,11 +12,13 @@ __all__ = ["ConfigOption", "JsonOption", "default_config", "examples"]
 HERE = Path("config.toml")
 INSTALLED = Path("/etc/portway/config.toml")
 """Where `make install` puts it."""
+FIRST = Path("/var/lib/portway/config.toml")
+"""Where `portway quickstart` puts it."""
 
 
 def default_config() -> Path:
-    """The configuration of the current directory; where there is none, the one of the installed service."""
-    return INSTALLED if not _is_there(HERE) and _is_there(INSTALLED) else HERE
+    """The configuration of the current directory, or that of the installed service, or else quickstart's."""
+    return next(filter(_is_there, (HERE, INSTALLED, FIRST)), HERE)
 
 
 def _is_there(path: Path) -> bool:
@@ -45,7 +47,7 @@ ConfigOption = Annotated[
         default_factory=default_config,
         readable=False,
         show_default=False,
-        help=f"The configuration file. If not given: {HERE}, or else {INSTALLED}.",
+        help=f"The configuration file. If not given: {HERE}, or else {INSTALLED}, or else {FIRST}.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

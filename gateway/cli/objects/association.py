@@ -15,7 +15,7 @@ app = typer.Typer(help="Which networks an endpoint leads to.")
 
 COLUMNS = (
     ("Id", "AssociationId"),
-    ("Network", "TargetNetworkId"),
+    ("Network", "NetworkName"),
     ("Status", "Status.Code"),
     ("Security groups", "SecurityGroups"),
     ("Message", "Status.Message"),
@@ -43,7 +43,11 @@ def create(
 @command(app, "list", "portway association list --endpoint staff")
 def list_associations(service: Service, endpoint: EndpointOption = None) -> None:
     """List the networks that an endpoint is associated with."""
-    service.show_list(_all(service, endpoint), COLUMNS, nothing="No association.")
+    rows = _all(service, endpoint)
+    if not service.json:
+        names = service.network_names()
+        rows = [row | {"NetworkName": names.get(row["TargetNetworkId"], row["TargetNetworkId"])} for row in rows]
+    service.show_list(rows, COLUMNS, nothing="No association.")
 
 
 @command(app, "show", "portway association show cvpn-assoc-0123456789abcdef0 --endpoint staff")
@@ -52,13 +56,14 @@ def show(service: Service, association: AssociationArgument, endpoint: EndpointO
     service.show(_find(service, association, endpoint))
 
 
-@command(app, "modify", "portway association modify cvpn-assoc-0123456789abcdef0 --security-group sg-0123456789abcdef0")
+@command(app, "modify", "portway association modify cvpn-assoc-0123456789abcdef0 --security-group web")
 def modify(
     service: Service,
     *,
     association: AssociationArgument,
     security_group: Annotated[
-        list[str], typer.Option("--security-group", help="A group that filters from now on; may be repeated.")
+        list[str],
+        typer.Option("--security-group", help="A group that filters from now on: its id or name; may be repeated."),
     ],
     endpoint: EndpointOption = None,
 ) -> None:
@@ -68,7 +73,7 @@ def modify(
         "ApplySecurityGroupsToClientVpnTargetNetwork",
         ClientVpnEndpointId=found["ClientVpnEndpointId"],
         VpcId=found["VpcId"],
-        SecurityGroupIds=security_group,
+        SecurityGroupIds=[service.security_group(group, found["VpcId"])["GroupId"] for group in security_group],
     )
     service.done(reply, f"{found['ClientVpnEndpointId']} has the groups {', '.join(reply['SecurityGroupIds'])}.")
 

@@ -59,19 +59,24 @@ def list_certificates(service: Service) -> None:
     service.show_list(rows, COLUMNS, nothing="No certificate. Make some with `portway pki`, or import one.")
 
 
+CertificateArgument = Annotated[str, typer.Argument(help="Its ARN or name.")]
+AuthorityOption = Annotated[bool, typer.Option("--authority", help="The name is an authority's.")]
+
+
 @command(app, "show", "portway certificate show server")
-def show(
-    service: Service,
-    certificate: Annotated[str, typer.Argument(help="Its ARN or name.")],
-    authority: Annotated[bool, typer.Option("--authority", help="The name is an authority's.")] = False,
-) -> None:
+def show(service: Service, certificate: CertificateArgument, authority: AuthorityOption = False) -> None:
     """Show all about a certificate."""
-    arn = service.certificate(certificate, "authority" if authority else "server")
+    arn = _arn(service, certificate, authority)
     service.show(service.call("DescribeCertificate", CertificateArn=arn)["Certificate"])
 
 
-@command(app, "delete", "portway certificate delete arn:aws:acm:on-premises-1:000000000000:certificate/…")
-def delete(service: Service, arn: Annotated[str, typer.Argument(help="Its ARN.")]) -> None:
+@command(app, "delete", "portway certificate delete old-server", "portway certificate delete 'Old CA' --authority")
+def delete(service: Service, certificate: CertificateArgument, authority: AuthorityOption = False) -> None:
     """Delete an imported certificate that no endpoint uses."""
+    arn = _arn(service, certificate, authority)
     reply = service.call("DeleteCertificate", CertificateArn=arn)
     service.done(reply, f"{arn} is deleted.")
+
+
+def _arn(service: Service, certificate: str, authority: bool) -> str:
+    return service.certificate(certificate, "authority" if authority else "server")

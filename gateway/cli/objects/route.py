@@ -14,7 +14,7 @@ app = typer.Typer(help="Where an endpoint's traffic goes.\n\nA rule has to allow
 
 COLUMNS = (
     ("Destination", "DestinationCidr"),
-    ("Network", "TargetSubnet"),
+    ("Network", "NetworkName"),
     ("Origin", "Origin"),
     ("Status", "Status.Code"),
     ("Description", "Description"),
@@ -54,6 +54,9 @@ def create(
 def list_routes(service: Service, endpoint: EndpointOption = None) -> None:
     """List the routes of an endpoint."""
     rows = service.list("DescribeClientVpnRoutes", "Routes", ClientVpnEndpointId=service.endpoint(endpoint))
+    if not service.json:
+        names = service.network_names()
+        rows = [row | {"NetworkName": names.get(row["TargetSubnet"], row["TargetSubnet"])} for row in rows]
     service.show_list(rows, COLUMNS, nothing="No route.")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.objects.service import Service, command, one_of
+from gateway.cli.objects.service import Service, command
 from gateway.cli.reporting import fail
 
 if TYPE_CHECKING:
@@ -56,12 +56,10 @@ def create(
     *,
     name: Annotated[str, typer.Argument(help="What it is called, once in its VPC.")],
     description: Annotated[str, typer.Option("--description", help="For people.")] = "",
-    vpc: Annotated[str | None, typer.Option("--vpc", help="The VPC's id. Needed where there are several.")] = None,
+    vpc: Annotated[str | None, typer.Option("--vpc", help="The VPC: its id or name. If not given: main.")] = None,
 ) -> None:
     """Make a group. It lets everything out until its rule for that is removed."""
-    reply = service.call(
-        "CreateSecurityGroup", GroupName=name, Description=description or name, VpcId=vpc or _only_vpc(service)
-    )
+    reply = service.call("CreateSecurityGroup", GroupName=name, Description=description or name, VpcId=service.vpc(vpc))
     service.done(reply, f"{reply['GroupId']} is made.")
 
 
@@ -74,7 +72,7 @@ def list_groups(service: Service) -> None:
 @command(app, "show", "portway security-group show web")
 def show(service: Service, group: GroupArgument) -> None:
     """Show the rules of a group."""
-    filters = [{"Name": "group-id", "Values": [_find(service, group)["GroupId"]]}]
+    filters = [{"Name": "group-id", "Values": [service.security_group(group)["GroupId"]]}]
     rows = service.list("DescribeSecurityGroupRules", "SecurityGroupRules", Filters=filters)
     service.show_list(rows, RULE_COLUMNS, nothing="The group has no rule: nothing passes.")
 
@@ -102,7 +100,7 @@ def modify(
     """Add rules to a group, and remove some. In force at once, on open connections too."""
     if not (allow_out or allow_in or remove):
         raise fail("Say what to change: --allow-out, --allow-in or --remove.")
-    found = _find(service, group)
+    found = service.security_group(group)
     permissions = {"Egress": _permissions(allow_out), "Ingress": _permissions(allow_in)}
     for direction, wanted in permissions.items():
         if wanted:
@@ -114,27 +112,9 @@ def modify(
 @command(app, "delete", "portway security-group delete web")
 def delete(service: Service, group: GroupArgument) -> None:
     """Delete a group that no association has."""
-    found = _find(service, group)
+    found = service.security_group(group)
     reply = service.call("DeleteSecurityGroup", GroupId=found["GroupId"])
     service.done(reply, f"{found['GroupId']} is deleted.")
-
-
-def _find(service: Service, wanted: str) -> dict[str, Any]:
-    filters = [{"Name": "group-id" if wanted.startswith("sg-") else "group-name", "Values": [wanted]}]
-    found = service.list("DescribeSecurityGroups", "SecurityGroups", Filters=filters)
-    if len(found) > 1:
-        ids = ", ".join(f"{one['GroupId']} in {one['VpcId']}" for one in found)
-        raise fail(f'Several groups are called "{wanted}": {ids}. Give the id.')
-    return one_of(found, f'security group "{wanted}"')
-
-
-def _only_vpc(service: Service) -> str:
-    vpcs = service.list("DescribeVpcs", "Vpcs")
-    if len(vpcs) == 1:
-        return str(vpcs[0]["VpcId"])
-    if not vpcs:
-        raise fail("There is no VPC yet. Declare a [[network]] in config.toml, and run `portway reload`.")
-    raise fail(f"Say with --vpc which one is meant: {', '.join(vpc['VpcId'] for vpc in vpcs)}.")
 
 
 def _remove(service: Service, group: dict[str, Any], rules: list[str]) -> None:

@@ -32,6 +32,8 @@ __all__ = ["EndpointOption", "Service", "calling_api", "command"]
 ACCESS_KEY_ID = "PORTWAY_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "PORTWAY_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a variable
 CA_BUNDLE = "PORTWAY_CA_BUNDLE"
+AWS = "AWS_"
+"""What the names of the same variables begin with for AWS's own tools; they do as well."""
 
 ApiUrlOption = Annotated[
     str | None,
@@ -51,6 +53,12 @@ EndpointOption = Annotated[
     ),
 ]
 
+_REMEDIES = {
+    "NotRunning": "Start it there: `systemctl start portway-api`, or `portway api`.",
+    "NotPermitted": "Run this as one of them, or use --api-url with an access key.",
+    "NotTrusted": f"Name the file of its authority in {CA_BUNDLE}; on the gateway it is pki/ca.crt.",
+}
+"""What to do about errors of the client, by their codes; the API's own sentences say so themselves."""
 _ENDPOINT_ID = re.compile(r"cvpn-endpoint-[0-9a-f]{17}")
 _SHARED_OPTIONS = (
     inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=ConfigOption),
@@ -75,8 +83,11 @@ def calling_api(function: Callable[..., None]) -> Callable[..., None]:
         from gateway.api.client import ApiClientError  # noqa: PLC0415
         from gateway.config import ConfigError  # noqa: PLC0415
 
-        with failing_with_sentences(ConfigError, ApiClientError):
-            function(Service(_open(config, api_url), json=json), **values)
+        with failing_with_sentences(ConfigError):
+            try:
+                function(Service(_open(config, api_url), json=json), **values)
+            except ApiClientError as error:
+                raise fail(" ".join(filter(None, (str(error), _REMEDIES.get(error.code))))) from None
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     parameters += _SHARED_OPTIONS
@@ -91,11 +102,17 @@ def _open(config: Path, api_url: str | None) -> ApiClient:
 
     if api_url is None:
         return ApiClient.at_socket(find_processes(config).api_socket)
-    key, secret = os.environ.get(ACCESS_KEY_ID), os.environ.get(SECRET_ACCESS_KEY)
+    key, secret, bundle = map(_variable, (ACCESS_KEY_ID, SECRET_ACCESS_KEY, CA_BUNDLE))
     if not key or not secret:
-        raise fail(f"{api_url} asks for an access key: set {ACCESS_KEY_ID} and {SECRET_ACCESS_KEY}.")
-    bundle = os.environ.get(CA_BUNDLE)
+        raise fail(
+            f"{api_url} asks for an access key: set {ACCESS_KEY_ID} and {SECRET_ACCESS_KEY}. "
+            "On the gateway's host, `portway access-key create` makes one."
+        )
     return ApiClient.at_url(api_url, key, secret, ca_file=Path(bundle) if bundle else None)
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name) or os.environ.get(AWS + name.removeprefix("PORTWAY_"))
 
 
 class Service:
@@ -123,9 +140,10 @@ class Service:
             return str(found[0]["ClientVpnEndpointId"])
         if not endpoints:
             raise fail("There is no endpoint. Make one with `portway endpoint create`.")
-        names = ", ".join(f"{endpoint['ClientVpnEndpointId']} ({name_of(endpoint)})" for endpoint in found or endpoints)
-        missing = f'There is no endpoint "{wanted}". ' if wanted and not found else ""
-        raise fail(f"{missing}Say with --endpoint which one is meant: {names}.")
+        names = _known(found or endpoints, "ClientVpnEndpointId")
+        if not found:
+            raise fail(f'There is no endpoint "{wanted}". There are: {names}.')
+        raise fail(f"There are several endpoints. Say which one is meant: {names}.")
 
     def network(self, wanted: str) -> str:
         """The subnet id of a network that is named by it or by its name."""
@@ -137,6 +155,37 @@ class Service:
                 return str(subnet["SubnetId"])
         names = ", ".join(name_of(subnet) for subnet in subnets) or "none; declare one as [[network]] in config.toml"
         raise fail(f'There is no network "{wanted}". There are: {names}.')
+
+    def network_names(self) -> Mapping[str, str]:
+        """What networks are called, by their subnet ids."""
+        return {str(subnet["SubnetId"]): name_of(subnet) for subnet in self.list("DescribeSubnets", "Subnets")}
+
+    def vpc(self, wanted: str | None) -> str:
+        """The id of a VPC that is named by it or by its name; the default one, or the only one, for None."""
+        if wanted and wanted.startswith("vpc-"):
+            return wanted
+        vpcs = self.list("DescribeVpcs", "Vpcs")
+        if not vpcs:
+            raise fail("There is no VPC yet. Declare a [[network]] in config.toml, and run `portway reload`.")
+        found = [vpc for vpc in vpcs if (vpc.get("IsDefault") if wanted is None else name_of(vpc) == wanted)]
+        if wanted is None and not found and len(vpcs) == 1:
+            found = vpcs
+        if not found:
+            raise fail(f"Say with --vpc which one is meant: {_known(vpcs, 'VpcId')}.")
+        return str(found[0]["VpcId"])
+
+    def security_group(self, wanted: str, vpc_id: str | None = None) -> dict[str, Any]:
+        """The record of a security group that is named by its id or its name."""
+        groups = self.list("DescribeSecurityGroups", "SecurityGroups")
+        here = [group for group in groups if vpc_id in (None, group["VpcId"])]
+        found = [group for group in here if wanted in (group["GroupId"], group["GroupName"])]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(f"{one['GroupId']} in {one['VpcId']}" for one in found)
+            raise fail(f'Several groups are called "{wanted}": {ids}. Give the id.')
+        names = ", ".join(sorted(group["GroupName"] for group in here)) or "none"
+        raise fail(f'There is no security group "{wanted}". There are: {names}.')
 
     def certificate(self, wanted: str, kind: str) -> str:
         """The ARN of a certificate that is named by it or by its name; `kind` is `server` or `authority`."""
@@ -178,6 +227,13 @@ class Service:
 def name_of(record: Mapping[str, Any]) -> str:
     """The tag `Name` of a record; empty where it has none."""
     return next((str(tag["Value"]) for tag in record.get("Tags", ()) if tag["Key"] == "Name"), "")
+
+
+def _known(records: Sequence[Mapping[str, Any]], member: str) -> str:
+    """The names of records with their ids, for a sentence."""
+    return ", ".join(
+        f"{name} ({record[member]})" if (name := name_of(record)) else str(record[member]) for record in records
+    )
 
 
 def one_of(rows: Sequence[dict[str, Any]], what: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -15,7 +16,8 @@ app = typer.Typer(help="Tags on objects.\n\nThe tag Name is what commands may ca
 
 COLUMNS = (("Resource", "ResourceId"), ("Type", "ResourceType"), ("Key", "Key"), ("Value", "Value"))
 
-ResourceArgument = Annotated[str, typer.Argument(help="The id of what is tagged.")]
+ResourceArgument = Annotated[str, typer.Argument(help="What is tagged: its id; of an endpoint, the name does as well.")]
+_ID = re.compile(r"[a-z]+(-[a-z]+)*-[0-9a-f]{8,17}")
 
 
 @command(app, "create", "portway tag create cvpn-endpoint-0123456789abcdef0 Name=staff cost-centre=42")
@@ -28,7 +30,7 @@ def create(
     if wrong:
         raise fail(f"{wrong[0]} is no tag. Write it as KEY=VALUE.")
     reply = service.call(
-        "CreateTags", Resources=[resource], Tags=[{"Key": key, "Value": value} for key, _, value in pairs]
+        "CreateTags", Resources=[_id(service, resource)], Tags=[{"Key": key, "Value": value} for key, _, value in pairs]
     )
     service.done(reply, f"{resource} is tagged.")
 
@@ -36,7 +38,7 @@ def create(
 @command(app, "list", "portway tag list", "portway tag list cvpn-endpoint-0123456789abcdef0")
 def list_tags(service: Service, resource: Annotated[str | None, typer.Argument(help="Only of this.")] = None) -> None:
     """List tags."""
-    filters = [{"Name": "resource-id", "Values": [resource]}] if resource else None
+    filters = [{"Name": "resource-id", "Values": [_id(service, resource)]}] if resource else None
     service.show_list(service.list("DescribeTags", "Tags", Filters=filters), COLUMNS, nothing="No tag.")
 
 
@@ -45,5 +47,9 @@ def delete(
     service: Service, resource: ResourceArgument, keys: Annotated[list[str], typer.Argument(metavar="KEY...")]
 ) -> None:
     """Remove tags."""
-    reply = service.call("DeleteTags", Resources=[resource], Tags=[{"Key": key} for key in keys])
+    reply = service.call("DeleteTags", Resources=[_id(service, resource)], Tags=[{"Key": key} for key in keys])
     service.done(reply, f"{resource} has lost {', '.join(keys)}.")
+
+
+def _id(service: Service, resource: str) -> str:
+    return resource if _ID.fullmatch(resource) else service.endpoint(resource)

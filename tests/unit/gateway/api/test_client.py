@@ -76,12 +76,24 @@ def test_a_wrong_secret_is_refused(site: ApiSite) -> None:
 def test_a_server_of_another_authority_is_not_trusted(site: ApiSite) -> None:
     with pytest.raises(ApiClientError) as caught:
         remote(site, ca_file=None).call("ListAccessKeys")
-    assert caught.value.code == "Unreachable"
+    assert caught.value.code == "NotTrusted"
+    assert caught.value.message.startswith(f"The certificate of {site.url}/ cannot be trusted: ")
 
 
 def test_nobody_there_is_said_with_the_place(tmp_path: Path) -> None:
-    with pytest.raises(ApiClientError, match=r"no\.sock"):
+    with pytest.raises(ApiClientError, match=r"no\.sock") as caught:
         ApiClient.at_socket(tmp_path / "no.sock").call("GetCallerIdentity")
+    assert caught.value.code == "NotRunning"
+
+
+def test_a_socket_that_is_for_others_is_told_from_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)  # root may use every socket
+    with pytest.raises(ApiClientError, match="for root and the gateway's own user") as caught:
+        ApiClient.at_socket(tmp_path / "api.sock").call("GetCallerIdentity")
+    assert caught.value.code == "NotPermitted"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8443", "vpn.example.com", "https://"])

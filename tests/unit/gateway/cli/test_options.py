@@ -18,11 +18,14 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(options, "INSTALLED", tmp_path / "installed.toml")
+    monkeypatch.setattr(options, "FIRST", tmp_path / "first.toml")
     return tmp_path / "installed.toml"
 
 
-def test_the_configuration_here_comes_before_the_installed_one(installed: Path) -> None:
+def test_the_configuration_here_comes_before_the_installed_one_and_that_before_quickstart_s(installed: Path) -> None:
     assert options.default_config() == options.HERE
+    options.FIRST.touch()
+    assert options.default_config() == options.FIRST
     installed.touch()
     assert options.default_config() == installed
     options.HERE.touch()

@@ -69,7 +69,7 @@ def test_certificates_may_be_named(terminal: Terminal, arns: Arns) -> None:
 
 def test_a_name_that_nothing_has_is_answered_with_those_that_there_are(terminal: Terminal, staff: str) -> None:
     assert terminal.refused("endpoint", "show", "staf") == (
-        f'There is no endpoint "staf". Say with --endpoint which one is meant: {staff} (staff).\n'
+        f'There is no endpoint "staf". There are: staff ({staff}).\n'
     )
     create = ("endpoint", "create", "--client-cidr-block", "10.91.0.0/22", "--client-root", "ca")
     assert "No authority certificate is called" in terminal.refused(*create, "--server-certificate", "arn:x")
@@ -81,9 +81,9 @@ def test_several_endpoints_have_to_be_told_apart(terminal: Terminal, staff: str,
         *("--server-certificate", arns.server, "--client-root", arns.root, "--name", "guests"),
     )
     said = terminal.refused("rule", "list")
-    assert said.startswith("Say with --endpoint which one is meant: ")
-    assert "(staff)" in said
-    assert "(guests)" in said
+    assert said.startswith("There are several endpoints. Say which one is meant: ")
+    assert f"staff ({staff})" in said
+    assert "guests (cvpn-endpoint-" in said
 
 
 def test_without_an_endpoint_it_says_how_to_make_one(terminal: Terminal) -> None:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.gateway.actions.rows import add_network
+
 if TYPE_CHECKING:
+    from gateway.store import Store
     from tests.unit.gateway.cli.objects.conftest import Terminal
 
 
@@ -32,6 +35,25 @@ def test_an_association_comes_with_its_route(terminal: Terminal, association: st
     assert (route["DestinationCidr"], route["Origin"]) == ("10.20.0.0/24", "associate")
     assert terminal.ok("association", "delete", association) == f"{association} is disassociating.\n"
     assert "no association's id" in terminal.refused("association", "show", "office")
+
+
+def test_networks_are_called_by_their_names(terminal: Terminal, association: str, office: str) -> None:
+    for group in ("association", "route"):
+        assert "office" in terminal.ok(group, "list")
+        assert office not in terminal.ok(group, "list")
+        assert office in terminal.ok(group, "list", "--json")
+
+
+def test_a_group_is_one_of_the_default_vpc_unless_another_is_named(
+    terminal: Terminal, store: Store, association: str
+) -> None:
+    add_network(store, "subnet-2", name="lab", cidr="10.30.0.0/24", vpc_id="vpc-2", vpc_name="research")
+    terminal.ok("security-group", "create", "web")
+    terminal.ok("security-group", "create", "web", "--vpc", "research")
+    groups = terminal.json("security-group", "list")
+    assert sorted(group["VpcId"] for group in groups if group["GroupName"] == "web") == ["vpc-1", "vpc-2"]
+    assert "Several groups are called" in terminal.refused("security-group", "show", "web")
+    assert "main (vpc-1), research (vpc-2)" in terminal.refused("security-group", "create", "ssh", "--vpc", "lab")
 
 
 def test_routes_are_made_shown_and_deleted(terminal: Terminal, association: str) -> None:
@@ -77,7 +99,8 @@ def test_a_security_group_is_made_filled_applied_and_deleted(terminal: Terminal,
     listing = terminal.ok("security-group", "show", group)
     assert "5000-5100" in listing
     assert "0.0.0.0/0" not in listing
-    said = terminal.ok("association", "modify", association, "--security-group", group)
+    assert "There are: default, web." in terminal.refused("association", "modify", association, "--security-group", "x")
+    said = terminal.ok("association", "modify", association, "--security-group", "web")
     assert said.endswith(f"has the groups {group}.\n")
     assert group in terminal.refused("security-group", "delete", "web")
     other = terminal.json("security-group", "create", "other")["GroupId"]

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from typer import Exit
 
 from gateway.cli.objects.moments import parse_moment
+from tests.unit.gateway.actions.authorities import ROOT
 from tests.unit.gateway.actions.rows import add_connection
+from tests.unit.gateway.certificate_maker import make_crl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +88,21 @@ def test_an_api_elsewhere_asks_for_a_key(terminal: Terminal, site: ApiSite) -> N
 
 def test_where_no_api_answers_it_says_so(terminal: Terminal, site: ApiSite) -> None:
     site.socket.unlink()
-    assert "No API answers at" in terminal.refused("endpoint", "list")
+    said = terminal.refused("endpoint", "list")
+    assert said.startswith(f"No API runs at {site.socket}. Start it there: ")
+
+
+def test_keys_may_be_where_aws_s_own_tools_have_them(terminal: Terminal, site: ApiSite, staff: str) -> None:
+    made = terminal.json("access-key", "create", "--role", "read-only")
+    environment = {
+        "AWS_ACCESS_KEY_ID": made["AccessKey"]["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+        "PORTWAY_API_URL": site.url,
+    }
+    untrusted = terminal.type("endpoint", "list", **environment)
+    assert untrusted.exit_code == 1
+    assert "Name the file of its authority in PORTWAY_CA_BUNDLE" in untrusted.stderr
+    assert staff in terminal.type("endpoint", "list", AWS_CA_BUNDLE=str(site.ca_file), **environment).stdout
 
 
 def test_certificates_are_imported_from_files(terminal: Terminal, arns: Arns, tmp_path: Path) -> None:
@@ -94,7 +111,12 @@ def test_certificates_are_imported_from_files(terminal: Terminal, arns: Arns, tm
     file.write_text(chain)
     made = terminal.json("certificate", "create", str(file))["CertificateArn"]
     assert made in terminal.ok("certificate", "list")
+    name = terminal.json("certificate", "show", made)["Name"]
+    assert "More than one authority certificate is called" in terminal.refused(
+        "certificate", "delete", name, "--authority"
+    )
     assert terminal.ok("certificate", "delete", made) == f"{made} is deleted.\n"
+    assert "No server certificate is called" in terminal.refused("certificate", "delete", name)
     file.write_bytes(b"\xff")
     assert terminal.refused("certificate", "create", str(file)) == f"{file} cannot be read: it is no PEM.\n"
     assert "No such file" in terminal.refused("certificate", "create", str(tmp_path / "none"))
@@ -106,10 +128,22 @@ def test_tags_name_things(terminal: Terminal, staff: str) -> None:
     terminal.ok("tag", "delete", staff, "cost-centre")
     assert [tag["Key"] for tag in terminal.json("tag", "list", staff)] == ["Name"]
     assert "KEY=VALUE" in terminal.refused("tag", "create", staff, "Name")
+    assert terminal.ok("tag", "create", "workers", "team=it") == "workers is tagged.\n"
+    assert [tag["ResourceId"] for tag in terminal.json("tag", "list", "workers")] == [staff, staff]
+    assert 'There is no endpoint "staff"' in terminal.refused("tag", "delete", "staff", "team")
 
 
 def test_an_endpoint_without_a_list_says_that_nothing_is_revoked(terminal: Terminal, staff: str) -> None:
     assert "nothing is revoked" in terminal.refused("crl", "show")
+
+
+def test_a_list_is_imported_shown_and_taken_away(terminal: Terminal, staff: str, tmp_path: Path) -> None:
+    file = tmp_path / "crl.pem"
+    file.write_bytes(make_crl(ROOT).public_bytes(Encoding.PEM))
+    assert terminal.ok("crl", "create", str(file)) == f"{staff} has the list of {file}.\n"
+    assert terminal.ok("crl", "show", "-e", "staff") == file.read_text()
+    assert terminal.ok("crl", "delete") == f"{staff} has no list any more: nothing is revoked.\n"
+    assert terminal.refused("crl", "delete") == f"The endpoint {staff} has no revocation list.\n"
 
 
 @pytest.mark.parametrize(
