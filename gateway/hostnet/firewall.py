@@ -21,12 +21,14 @@ packets by policy (Docker does, many host firewalls do), the administrator has t
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.hostnet import expressions as nft
+from gateway.hostnet.errors import NftablesError
 from gateway.hostnet.nft import FAMILY, Nft
 from gateway.hostnet.records import Device
 from gateway.hostnet.security_groups import GuardedTunnel, build_dispatch, build_filters, may_allow_more
@@ -117,33 +119,34 @@ class Firewall:
         if not ruleset.tunnels and not ruleset.claims:
             self.remove()
             return
-<<<<<<< ours
         listing = _without_counts(self._list())
-        if listing != self._installed:
+        is_mine = listing == self._installed
+        if not is_mine:
             self._in_force = {}
-        if ruleset != self._ruleset or listing != self._installed:
-            self._nft.apply(build_table(self._name, ruleset))
-            self._in_force = {tunnel.device: tunnel for tunnel in ruleset.tunnels}
-            self._drops_of_former, self._drops = self.drops, Counter()
-            self._ruleset, self._installed = ruleset, _without_counts(self._list())
-=======
-        is_mine = _without_counts(self._list()) == self._installed
         if ruleset == self._ruleset and is_mine:
             return
         if self._ruleset is not None and is_mine and _is_of_same_tunnels(self._ruleset, ruleset):
             self._change(self._ruleset, ruleset)
         else:
             self._nft.apply(build_table(self._name, ruleset, self._generation))
+            self._in_force = {tunnel.device: tunnel for tunnel in ruleset.tunnels}
         self._drops_of_former, self._drops = self.drops, Counter()
         self._ruleset, self._installed = ruleset, _without_counts(self._list())
 
     def _change(self, old: Ruleset, new: Ruleset) -> None:
         """From one ruleset to the next, so that what both allow passes all the time."""
         former, self._generation = self._generation, 1 - self._generation
-        for transaction in build_change(self._name, (old, former), (new, self._generation)):
-            if transaction:
-                self._nft.apply(transaction)
->>>>>>> theirs
+        prepare, change, clean_up = build_change(self._name, (old, former), (new, self._generation))
+        try:
+            self._nft.apply(prepare)
+            self._nft.apply(change)
+            self._in_force = {tunnel.device: tunnel for tunnel in new.tunnels}
+            self._nft.apply(clean_up)
+        except NftablesError:
+            with contextlib.suppress(NftablesError):
+                self._installed = _without_counts(self._list())
+            self._ruleset = None  # what was left half done is replaced whole
+            raise
 
     def remove(self) -> None:
         """Remove the table; none there is no error."""
@@ -159,7 +162,7 @@ class Firewall:
         former = self._in_force.get(wanted.device)
         if former is None or former.clients_reachable > wanted.clients_reachable:
             return True
-        return may_allow_more(_guarded(former), _guarded(wanted))
+        return may_allow_more(_guard(former), _guard(wanted))
 
     @property
     def drops(self) -> Counter[str]:
@@ -258,8 +261,11 @@ def _is_of_same_tunnels(old: Ruleset, new: Ruleset) -> bool:
 
 
 def _guarded(ruleset: Ruleset, generation: int) -> list[GuardedTunnel]:
-    tunnels = (GuardedTunnel(one.device, one.client_range, one.routes, generation) for one in ruleset.tunnels)
-    return [each for each in tunnels if each.is_filtered]
+    return [each for each in (_guard(tunnel, generation) for tunnel in ruleset.tunnels) if each.is_filtered]
+
+
+def _guard(tunnel: TunnelRules, generation: int = 0) -> GuardedTunnel:
+    return GuardedTunnel(tunnel.device, tunnel.client_range, tunnel.routes, generation)
 
 
 def build_removal(name: str) -> list[Expression]:

@@ -35,7 +35,8 @@ class Nft:
 
     def apply(self, commands: Sequence[Mapping[str, Any]]) -> None:
         """Carry out all commands, or none."""
-        self._run(["-f", "-"], json.dumps({"nftables": commands}))
+        if commands:
+            self._run(["-f", "-"], json.dumps({"nftables": commands}))
 
     def table_names(self) -> set[str]:
         """The names of all `inet` tables."""
