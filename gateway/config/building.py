@@ -22,7 +22,7 @@ from gateway.config.settings import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.config import models, models_service
+    from gateway.config import models, models_logs, models_service
     from gateway.config.files import NamedFile
 
 __all__ = ["build_networks", "build_settings", "build_spec"]
@@ -173,7 +173,7 @@ def _build_control_channel(section: models.ControlChannel) -> policy.ControlChan
     )
 
 
-def _build_log_destination(section: models.EndpointConnectionLog) -> policy.LogDestination | None:
+def _build_log_destination(section: models_logs.EndpointConnectionLog) -> policy.LogDestination | None:
     return policy.LogDestination(section.group, section.stream) if section.enabled else None
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from gateway.config import certificates, models_service
+from gateway.config import certificates, models_logs, models_service
 from gateway.config.files import (
     CertificateFile,
     CrlFile,
@@ -34,75 +34,20 @@ from gateway.config.values import (
     InterfaceName,
     ListenAddress,
     ListOf,
-    LogGroupName,
     Name,
     Network,
     OneLine,
+    Seconds,
     Tables,
     shown,
 )
-from policy import DEFAULT_LOG_GROUP
 
 __all__ = ["ConfigFile"]
 
 Count = Annotated[int, Field(ge=0, le=2**31)]
-Seconds = Annotated[int, Field(ge=1, le=86400)]
 Digest = Literal["SHA1", "SHA256", "SHA512"]
 Cipher = Literal["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305", "AES-256-CBC", "AES-128-CBC"]
 Protection = Literal["tls-crypt-v2", "tls-crypt", "tls-auth", "none"]
-
-
-class Log(Section):
-    """`[gateway.log]`: the daemon's own log, on standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is written."""
-    format: Literal["console", "json"] = "console"
-    """For people, or for machines."""
-
-
-class LogSinks(Section):
-    """Where records of connections go."""
-
-    file: OneLine = ""
-    """The file, relative to state_dir; empty for none."""
-    rotate_mib: Annotated[int, Field(ge=0, le=1024 * 1024)] = 100
-    """The size that the file is rotated at; 0 never rotates."""
-    rotate_keep: Annotated[int, Field(ge=0, le=1000)] = 10
-    """How many rotated files are kept."""
-    stdout: bool = False
-    """Whether every line goes to standard output too."""
-    journal: bool = False
-    """Whether every line goes to the systemd journal too."""
-
-
-class ConnectionLog(LogSinks):
-    """`[gateway.connection_log]`: who connected, who failed to, and what they moved; the log group "default"."""
-
-    file: OneLine = "connections.log"
-    """The file, relative to state_dir; empty for none."""
-    refresh_s: Seconds = 60
-    """How often the counters of a running session are logged anew."""
-
-
-class LogGroup(LogSinks):
-    """`[[log_group]]`: another place for the records of endpoints that name it."""
-
-    name: LogGroupName
-    """What endpoints call it, as "audit"."""
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        if name == DEFAULT_LOG_GROUP:
-            raise WrongValue(f"{shown(name)} is that of [gateway.connection_log]; choose another name")
-        return name
-
-    @model_validator(mode="after")
-    def _check_purpose(self) -> Self:
-        if not (self.file or self.stdout or self.journal):
-            raise WrongValue("has no place to write to; name a file, or say journal = true or stdout = true")
-        return self
 
 
 class Gateway(Section):
@@ -120,9 +65,9 @@ class Gateway(Section):
     """What moves packets: "native" code, "python", or "auto" for the native one where it can be had."""
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     """How many threads move packets natively, for each endpoint; 0 for as many as there are cores."""
-    log: Log = Log()
+    log: models_logs.Log = models_logs.Log()
     """How the daemon logs."""
-    connection_log: ConnectionLog = ConnectionLog()
+    connection_log: models_logs.ConnectionLog = models_logs.ConnectionLog()
     """Where the connection log goes."""
 
 
@@ -257,17 +202,6 @@ class Handshake(Section):
     """The time that max_stateless_replies counts in."""
 
 
-class EndpointConnectionLog(Section):
-    """`[endpoint.connection_log]`: where the records of its connections go."""
-
-    enabled: bool = True
-    """Whether a log group gets them."""
-    group: LogGroupName = DEFAULT_LOG_GROUP
-    """The log group: "default", which is [gateway.connection_log], or the name of a [[log_group]]."""
-    stream: Annotated[OneLine, Field(max_length=512)] = ""
-    """What records are marked with in it; empty for the endpoint's id."""
-
-
 class TargetNetwork(Section):
     """`[[endpoint.target_network]]`: a network behind the gateway."""
 
@@ -362,7 +296,7 @@ class Endpoint(Section):
     """The table [endpoint.authentication]."""
     control_channel: ControlChannel
     """The table [endpoint.control_channel]; `accept = ["none"]` is what AWS does."""
-    connection_log: EndpointConnectionLog = EndpointConnectionLog()
+    connection_log: models_logs.EndpointConnectionLog = models_logs.EndpointConnectionLog()
     """Where the records of its connections go."""
     data_channel: DataChannel = DataChannel()
     """Ciphers, key life and packet sizes."""
@@ -409,7 +343,7 @@ class ConfigFile(Section):
 
     gateway: Gateway = Gateway()
     """What the daemon has once."""
-    log_group: Tables[LogGroup] = ()
+    log_group: Tables[models_logs.LogGroup] = ()
     """Other places for the records of connections."""
     store: models_service.Store = models_service.Store()
     """Where endpoints made at run time are kept."""

@@ -28,6 +28,7 @@ __all__ = [
     "Name",
     "Network",
     "OneLine",
+    "Seconds",
     "Tables",
     "is_host",
     "is_host_name",
@@ -198,6 +199,7 @@ HostName = Annotated[str, AfterValidator(_check_host_name)]
 DomainName = Annotated[str, AfterValidator(_check_domain)]
 InterfaceName = Annotated[str, AfterValidator(_check_interface)]
 Group = Annotated[str, AfterValidator(_check_group)]
+Seconds = Annotated[int, Field(ge=1, le=86400)]
 LogGroupName = Annotated[str, AfterValidator(_check_log_group)]
 Banner = Annotated[str, Field(max_length=MAX_BANNER)]
 OneLine = Annotated[str, Field(max_length=255), AfterValidator(_check_one_line)]

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import policy
 from gateway.actions import Quotas, ServiceSettings
-from gateway.config import check_config, load_config, models, models_service
+from gateway.config import check_config, load_config, models, models_logs, models_service
 from gateway.config.files import Surroundings
 from gateway.config.settings import EndpointDefaults, LogGroupSettings, LogSettings, StoreSettings
 from tests.unit.gateway.config.test_models import KEYS, Key, every_key
@@ -89,10 +89,10 @@ def test_a_default_in_the_example_is_the_model_s(key: Key, shared_home: Path) ->
         (models.AuthorizationRule, policy.AuthorizationRule),
         (models.Authentication, policy.CertificateAuthentication),
         (models.ControlChannel, policy.ControlChannel),
-        (models.Log, LogSettings),
-        (models.ConnectionLog, LogGroupSettings),
-        (models.LogGroup, LogGroupSettings),
-        (models.EndpointConnectionLog, policy.LogDestination),
+        (models_logs.Log, LogSettings),
+        (models_logs.ConnectionLog, LogGroupSettings),
+        (models_logs.LogGroup, LogGroupSettings),
+        (models_logs.EndpointConnectionLog, policy.LogDestination),
         (models_service.Store, StoreSettings),
         (models_service.Api, ServiceSettings),
         (models_service.Quotas, Quotas),
