@@ -63,7 +63,7 @@ def test_the_state_directory_need_not_exist(tmp_path: Path, home: Path) -> None:
 
 
 def test_a_native_plane_that_cannot_be_had_here_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.config.places.native_problem", lambda: "It cannot be had.")
+    monkeypatch.setattr("gateway.planes.native_problem", lambda: "It cannot be had.")
     assert sentences(with_gateway(home, plane="native")) == ["gateway.plane: It cannot be had."]
     assert check_config(with_gateway(home, plane="native")) == ()
     assert sentences(with_gateway(home, plane="auto")) == sentences(with_gateway(home, plane="python")) == []
