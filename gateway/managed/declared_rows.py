@@ -1,6 +1,6 @@
 """Rows for what configuration files declare: an endpoint of a file, in the words of the API.
 
-Pure: specs go in, rows without secrets come out. What has no word there and is in no profile (keepalive, …) is left out.
+Pure: specs in, rows without secrets out. What has no word there and is in no profile (keepalive, …) is left out.
 """
 
 from __future__ import annotations

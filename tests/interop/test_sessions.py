@@ -104,8 +104,12 @@ def test_a_client_whose_time_is_over_is_told_why_and_stays_away(site: Site, tran
         client.wait_connected()
         client.wait_for("AUTH_FAILED,the longest duration of a session is over; log in again")
         assert client.wait() == 0
-    ended = {"common_name": "bob", "reason_code": "session-timeout", "transport_protocol": transport}
-    site.gateway.wait_for_record(connection_log_type="connection-reset", **ended)
+    site.gateway.wait_for_record(
+        connection_log_type="connection-reset",
+        common_name="bob",
+        reason_code="session-timeout",
+        transport_protocol=transport,
+    )
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -116,5 +120,9 @@ def test_a_client_whose_time_is_over_comes_back_by_itself_where_it_may(site: Sit
         client.wait_for("reset command was pushed by server", after=mark)
         client.wait_connected(after=mark)
         assert site.reaches_office(client)
-    ended = {"common_name": "carol", "reason_code": "session-timeout", "transport_protocol": transport}
-    site.gateway.wait_for_record(connection_log_type="connection-reset", **ended)
+    site.gateway.wait_for_record(
+        connection_log_type="connection-reset",
+        common_name="carol",
+        reason_code="session-timeout",
+        transport_protocol=transport,
+    )
