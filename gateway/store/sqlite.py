@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.file_lock import LockHeldError, lock_file
 from gateway.store.backend import ENGINE_OPTIONS, WRITE_WAIT_S, detached_connection
 from gateway.store.errors import NameTakenError, StoreError, StoreUnavailableError
+from gateway.store.file_events import FileEvents
 from gateway.store.private_files import make_private
 
 if TYPE_CHECKING:
@@ -27,7 +29,13 @@ __all__ = ["SqliteBackend"]
 
 _WRITES: Final = "portway_writes"
 _MAIN_FILE: Final = "SELECT file FROM pragma_database_list WHERE name = 'main'"
-_LOOK_EVERY_S: Final = 0.1
+_LOOK_FIRST_S: Final = 0.005
+"""After somebody has begun to write: what is written is to be seen once it is on the disk, of which nobody tells. Twice
+as long after each look, so that a change is noticed at the latest after as long again as its commit takes."""
+_LOOK_EVERY_S: Final = 5.0
+"""Where nobody has written."""
+_LOOK_UNTOLD_S: Final = 0.2
+"""Where the host does not tell of writing."""
 
 _MAY_PASS: Final = {
     "SQLITE_BUSY": f"another process has been writing to {{path}} for more than {WRITE_WAIT_S} s",
@@ -120,22 +128,49 @@ class SqliteLease:
 
 
 class SqliteChangeSignal:
-    """Looks at the number that SQLite changes whenever another connection has written."""
+    """Looks at the number that SQLite changes whenever another connection has written.
+
+    To look costs a trip to a thread, so it is done when the kernel says that the write-ahead log is being written to,
+    for a while; which is told of every process, since what SQLite maps into memory it does not write through there.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._connection: sqlite3.Connection = detached_connection(engine)
-        self._seen = self._version()
+        self._events: FileEvents | None = None
+        try:
+            self._seen = self._version()  # with that, the log is there
+            with contextlib.suppress(OSError):
+                self._events = FileEvents(_log_of(self._connection))
+        except BaseException:
+            self._connection.close()
+            raise
+        self._most_s = _LOOK_EVERY_S if self._events else _LOOK_UNTOLD_S
+        self._pause_s = _LOOK_FIRST_S
 
     async def wait(self) -> None:
         """Return when somebody has written. Raises `StoreUnavailableError`."""
         while True:
-            await trio.sleep(_LOOK_EVERY_S)
+            await self._wait_for_a_reason()
             if await trio.to_thread.run_sync(self._has_moved):
                 return
 
     def close(self) -> None:
         """Close the connection."""
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
         self._connection.close()
+
+    async def _wait_for_a_reason(self) -> None:
+        """Until there may be something to see: it has just been written, or it is time."""
+        before, self._pause_s = self._pause_s, min(2 * self._pause_s, self._most_s)
+        if self._events is None:
+            await trio.sleep(before)
+            return
+        with trio.move_on_after(before):
+            await self._events.wait()
+            self._pause_s = 2 * _LOOK_FIRST_S
+            await trio.sleep(_LOOK_FIRST_S)
 
     def _has_moved(self) -> bool:
         before, self._seen = self._seen, self._version()
@@ -146,6 +181,11 @@ class SqliteChangeSignal:
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"the store cannot be watched: {error}") from error
+
+
+def _log_of(connection: sqlite3.Connection) -> Path:
+    path = Path(connection.execute(_MAIN_FILE).fetchone()[0])
+    return path.with_name(f"{path.name}-wal")
 
 
 def _put_in_place(path: Path) -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
+import math
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from gateway.store import StoreUnavailableError, watch_changes
+from gateway.store import StoreUnavailableError, sqlite, watch_changes
 from gateway.store.changes import _Line
 from tests.lab.postgres import Postgres
 from tests.unit.gateway.stores import PostgresSite
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.store import Store
-    from tests.unit.gateway.stores import StoreSite
+    from gateway.store.file_events import FileEvents
+    from tests.unit.gateway.stores import SqliteSite, StoreSite
 
 SOON_S = 30
 """Longer than anything here takes: a change that is not told by then is not told."""
@@ -132,3 +137,57 @@ def test_a_connection_that_comes_too_late_is_closed() -> None:
     with pytest.raises(StoreUnavailableError):
         line.open()
     assert (late.closed, line.signal) == (1, None)
+
+
+ON_A_FILE = pytest.mark.parametrize("store_engine", ["sqlite"])
+FOREIGN = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as connection:
+    connection.execute("UPDATE change SET counter = counter + 1")
+"""
+
+
+@ON_A_FILE
+async def test_what_a_foreign_program_writes_is_told_within_a_second(
+    store_site: SqliteSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOOK_EVERY_S", math.inf)
+    async with watch_changes(store) as changes:
+        for _ in range(3):
+            await trio.run_process([sys.executable, "-c", FOREIGN, str(store_site.path)])
+            assert await changes.wait(SOON_S)
+
+
+@ON_A_FILE
+async def test_a_host_that_does_not_tell_of_writing_is_asked_instead(
+    store: Store, elsewhere: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "FileEvents", _no_room)
+    async with watch_changes(store) as changes:
+        for _ in range(3):
+            await _change_in_thread(elsewhere)
+            assert await changes.wait(SOON_S)
+
+
+def _no_room(_: Path) -> FileEvents:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@ON_A_FILE
+async def test_a_commit_that_takes_long_after_it_was_written_is_told(
+    store: Store, elsewhere: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is written to before the commit, and nothing tells of that itself."""
+    monkeypatch.setattr(sqlite, "_LOOK_EVERY_S", 1.0)
+
+    def write_slowly() -> None:
+        with elsewhere.write() as connection:
+            connection.exec_driver_sql("PRAGMA cache_size = 1")
+            connection.exec_driver_sql("CREATE TABLE large AS SELECT randomblob(100000) AS octets")
+            time.sleep(0.3)
+
+    async with watch_changes(store) as changes:
+        await trio.to_thread.run_sync(write_slowly)
+        assert await changes.wait(SOON_S)
+    with elsewhere.write() as connection:
+        connection.exec_driver_sql("DROP TABLE large")

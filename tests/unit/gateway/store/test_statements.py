@@ -90,6 +90,6 @@ def test_a_snapshot_of_very_many_endpoints_is_read_whole(store: Store) -> None:
         certificates = {"origin": "imported", "name": "x", "chain": "", "not_after": 0, "created_at": 0}
         connection.execute(insert(certificate), [certificates | {"arn": f"arn-{number}"} for number in range(MANY)])
     with sizes_of_statements(store) as sizes:
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, "gw1")
     assert max(sizes) == AT_ONCE
     assert (len(snapshot.endpoints), len(snapshot.certificates)) == (MANY + 1, MANY)
