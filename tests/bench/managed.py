@@ -91,7 +91,7 @@ class Endpoint:
             ClientCidrBlock=str(CLIENTS),
             ServerCertificateArn=server["CertificateArn"],
             AuthenticationOptions=[{"Type": "certificate-authentication", "MutualAuthentication": authority}],
-            ConnectionLogOptions={"Enabled": False},
+            ConnectionLogOptions={"Enabled": True, "CloudwatchLogGroup": "default"},
             VpnPort=PORT,
             SplitTunnel=True,
         )
