@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.options import found_config
 from gateway.cli.reporting import failing_with_sentences
 from gateway.config import ConfigError
 from gateway.config.whereabouts import find_processes
@@ -28,4 +29,4 @@ SocketOption = Annotated[
 def ask_daemon(config: Path, socket: Path | None, request: Mapping[str, Any]) -> Any:
     """Send a request to the daemon and give the result; ends the command with a sentence where that fails."""
     with failing_with_sentences(ConfigError, ControlError):
-        return ask(socket or find_processes(config).control_socket, request)
+        return ask(socket or find_processes(found_config(config)).control_socket, request)

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["ConfigOption", "JsonOption", "default_config", "examples"]
+from gateway.cli.reporting import fail
+
+__all__ = ["ConfigOption", "JsonOption", "default_config", "examples", "found_config"]
 
 HERE = Path("config.toml")
 INSTALLED = Path("/etc/portway/config.toml")
@@ -19,6 +21,13 @@ FIRST = Path("/var/lib/portway/config.toml")
 def default_config() -> Path:
     """The configuration of the current directory, or that of the installed service, or else quickstart's."""
     return next(filter(_is_there, (HERE, INSTALLED, FIRST)), HERE)
+
+
+def found_config(config: Path) -> Path:
+    """The same; ends the command with a sentence where none was named and there is none to find."""
+    if config == HERE and not _is_there(HERE):
+        raise fail(f"There is no {HERE} here, and no {INSTALLED} or {FIRST}: name the configuration with --config.")
+    return config
 
 
 def _is_there(path: Path) -> bool:

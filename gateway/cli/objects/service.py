@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.objects.tables import Column, print_record, print_table
-from gateway.cli.options import ConfigOption, JsonOption, examples
+from gateway.cli.options import ConfigOption, JsonOption, examples, found_config
 from gateway.cli.reporting import fail, failing_with_sentences, print_json, say
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _open(config: Path, api_url: str | None) -> ApiClient:
     from gateway.config.whereabouts import find_processes  # noqa: PLC0415
 
     if api_url is None:
-        return ApiClient.at_socket(find_processes(config).api_socket)
+        return ApiClient.at_socket(find_processes(found_config(config)).api_socket)
     key, secret, bundle = map(_variable, (ACCESS_KEY_ID, SECRET_ACCESS_KEY, CA_BUNDLE))
     if not key or not secret:
         raise fail(

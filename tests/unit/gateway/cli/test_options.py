@@ -32,6 +32,15 @@ def test_the_configuration_here_comes_before_the_installed_one_and_that_before_q
     assert options.default_config() == options.HERE
 
 
+@pytest.mark.parametrize("words", [["status"], ["endpoint", "list"]])
+def test_where_there_is_no_configuration_it_says_where_it_has_looked(installed: Path, words: list[str]) -> None:
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 1
+    assert said.stderr.startswith(f"There is no config.toml here, and no {installed} or ")
+    named = CliRunner().invoke(app, [*words, "--config", "other.toml"])
+    assert named.stderr == "other.toml does not exist.\n"
+
+
 def test_the_version_is_the_distributions() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"portway {metadata.version('portway')}\n"
 
