@@ -12,11 +12,18 @@ from gateway.config import EndpointDefaults, Network
 from gateway.managed.building import Builder, Circumstances
 from gateway.managed.snapshot import read_snapshot
 from gateway.profile import build_profile, find_server_authority
-from gateway.store.schema import endpoint
+from gateway.store.schema import association_security_group, endpoint
 from tests.unit.gateway.actions.authorities import ROOT, SERVER, publish
 from tests.unit.gateway.actions.endpoint_calls import create
 from tests.unit.gateway.actions.harness import invoke, limited_to, refused, with_defaults
-from tests.unit.gateway.actions.rows import FILE_ENDPOINT_ID, add_association, add_file_endpoint, add_route
+from tests.unit.gateway.actions.rows import (
+    FILE_ENDPOINT_ID,
+    add,
+    add_association,
+    add_file_endpoint,
+    add_route,
+    add_security_group,
+)
 from tests.unit.gateway.certificate_maker import NOW, Recipe, make_ca
 from tunnel import parse_static_key
 
@@ -88,7 +95,9 @@ def test_a_profile_is_what_the_gateway_s_own_spec_makes(
     here = with_defaults(public_hostname="192.168.10.7", control_channel=control_channel)
     endpoint_id = create(store, arns, SplitTunnel=split_tunnel, settings=here)
     network = Network("office", IPv4Network("192.168.10.0/24"), "eth1", None, "a", "main", nat=True)
-    add_association(store, endpoint_id=endpoint_id, subnet_id=network.subnet_id)
+    association_id = add_association(store, endpoint_id=endpoint_id, subnet_id=network.subnet_id)
+    group_id = add_security_group(store)
+    add(store, association_security_group, association_id=association_id, group_id=group_id, position=0)
     add_route(store, endpoint_id=endpoint_id, subnet_id=network.subnet_id)
     circumstances = Circumstances(
         {network.subnet_id: network}, EndpointDefaults(control_channel=control_channel), store.vault, now=NOW
