@@ -1,6 +1,6 @@
 """The API as an ASGI application: from HTTP to calls, and from what comes of them to HTTP.
 
-    body, bounded in size and time ▶ fields ▶ who? ▶ dispatcher ▶ XML
+    body, bounded in size and time ▶ who? ▶ fields ▶ dispatcher ▶ XML
 
 Whoever calls waits for a thread: callers who change something among themselves, so that they hold up nobody who only
 reads. Must not know sockets, nor what actions do.
@@ -29,7 +29,7 @@ from gateway.api.parsing import parse_fields_untrusted
 from gateway.api.places import Turns, origin_of
 from gateway.api.serializing import XML, build_error
 from gateway.api.service_model import EC2_VERSION, load_services
-from gateway.api.signature import SignedRequest
+from gateway.api.signature import SignedRequest, guess_service_untrusted
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ logger = structlog.get_logger("api")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Context:
-    """What an error's form depends on."""
+    """What an error's form depends on, as far as that is known; callers of any service understand EC2's."""
 
     request_id: str
     is_ec2: bool = True
@@ -82,6 +82,7 @@ class Api:
         self._callers = callers
         self._dispatcher = dispatcher
         self._services = load_services()
+        self._speaks_ec2 = {one.service_name: one.protocol == "ec2" for one in self._services.values()}
         self._large_bodies = Turns(LARGE_BODIES, LARGE_BODIES_EACH)
         self._readers = trio.CapacityLimiter(READERS)
         self._writers = trio.CapacityLimiter(WRITERS)
@@ -91,10 +92,8 @@ class Api:
         context = _Context(str(uuid.uuid4()))
         try:
             async with self._room_for_body(request) as limit:
-                fields, signed = await _receive(request, limit)
-                service = self._service(fields)
-                context = _Context(context.request_id, service.protocol == "ec2")
-                return _response(200, await self._call(request, signed, service, fields, context.request_id))
+                signed = await _receive(request, limit)
+                return _response(200, await self._call(request, signed, context))
         except ActionError as error:
             return _refusal(error, context)
         except StoreError as error:
@@ -121,36 +120,42 @@ class Api:
         except trio.TooSlowError as error:
             raise _too_many() from error
 
-    def _service(self, fields: dict[str, str]) -> ServiceModel:
+    async def _call(self, request: Request, signed: SignedRequest, context: _Context) -> bytes:
+        def begin() -> bytes | Call:
+            call = self._understand(request, signed, context)
+            return call if self._dispatcher.changes(call.action) else self._dispatcher.carry_out(call)
+
+        begun = await _in_thread(begin, self._readers)  # who is nobody must not wait among those who write
+        if isinstance(begun, bytes):
+            return begun
+        return await _in_thread(partial(self._dispatcher.carry_out, begun), self._writers)
+
+    def _understand(self, request: Request, signed: SignedRequest, context: _Context) -> Call:
+        """The call, with who calls: a form may take a second to read, so nobody's is. Raises `ActionError`."""
+        uid = request.scope.get("state", {}).get(PEER_UID)
+        if uid is not None:
+            service, fields = self._read_form(signed, context)
+            return Call(service, fields["Action"], fields, socket_caller(uid), context.request_id)
+        context.is_ec2 = self._speaks_ec2.get(guess_service_untrusted(signed), True)
+        caller, claim = self._callers.identify(signed, _source(request))
+        service, fields = self._read_form(signed, context)
+        if claim.service != service.service_name:
+            message = f"The credential is for {claim.service}; this action is one of {service.service_name}."
+            raise ActionError("SignatureDoesNotMatch", message, 403)
+        return Call(service, fields["Action"], fields, caller, context.request_id, claim.signature, claim.expires_at)
+
+    def _read_form(self, signed: SignedRequest, context: _Context) -> tuple[ServiceModel, dict[str, str]]:
+        query = signed.query.encode("latin-1")
+        fields = parse_fields_untrusted(b"&".join(part for part in (query, signed.body) if part))
         version = fields.get("Version", EC2_VERSION)
         service = self._services.get(version)
         if service is None:
             known = ", ".join(self._services)
             raise ActionError("InvalidAction", f"There is no version {version[:40]} here. Versions are {known}.")
+        context.is_ec2 = service.protocol == "ec2"
         if "Action" not in fields:
             raise ActionError("MissingAction", "The request must contain the parameter Action.")
-        return service
-
-    async def _call(
-        self, request: Request, signed: SignedRequest, service: ServiceModel, fields: dict[str, str], request_id: str
-    ) -> bytes:
-        identify = partial(self._identify, request, signed, service, fields, request_id)
-        carry_out = self._dispatcher.carry_out
-        if not self._dispatcher.changes(fields["Action"]):
-            return await _in_thread(lambda: carry_out(identify()), self._readers)
-        call = await _in_thread(identify, self._readers)  # who is nobody must not wait among those who write
-        return await _in_thread(partial(carry_out, call), self._writers)
-
-    def _identify(
-        self, request: Request, signed: SignedRequest, service: ServiceModel, fields: dict[str, str], request_id: str
-    ) -> Call:
-        """The call, with who calls. Runs in a thread. Raises `ActionError`."""
-        action, uid = fields["Action"], request.scope.get("state", {}).get(PEER_UID)
-        if uid is not None:
-            return Call(service, action, fields, socket_caller(uid), request_id)
-        source_ip = _source(request)
-        caller, claim = self._callers.identify(signed, service.service_name, source_ip)
-        return Call(service, action, fields, caller, request_id, claim.signature, claim.expires_at)
+        return service, fields
 
 
 def build_app(api: Api, routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -172,15 +177,13 @@ def _source(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-async def _receive(request: Request, limit: int) -> tuple[dict[str, str], SignedRequest]:
+async def _receive(request: Request, limit: int) -> SignedRequest:
     with trio.move_on_after(BODY_TIMEOUT_S) as timeout:
         body = await _read_body(request, limit)
     if timeout.cancelled_caught:
         raise ActionError("RequestTimeout", f"The request did not arrive within {BODY_TIMEOUT_S:.0f} s.", 408)
-    query = request.scope["query_string"]
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
-    signed = SignedRequest(request.method, query.decode("latin-1"), headers, body)
-    return parse_fields_untrusted(b"&".join(part for part in (query, body) if part)), signed
+    return SignedRequest(request.method, request.scope["query_string"].decode("latin-1"), headers, body)
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import bindparam, select, update
 
-from gateway.actions import ActionError, Caller, Face, Role
+from gateway.actions import Caller, Face, Role
 from gateway.api.signature import parse_claim_untrusted, verify
 from gateway.store import StoreError
 from gateway.store.schema import access_key
@@ -47,13 +47,10 @@ class Callers:
         self._uses: dict[str, float] = {}
         self._noting = threading.Lock()
 
-    def identify(self, request: SignedRequest, service: str, source_ip: str) -> tuple[Caller, Claim]:
-        """Return the caller and what was signed. Raises `ActionError` where the signature is not good for a service."""
+    def identify(self, request: SignedRequest, source_ip: str) -> tuple[Caller, Claim]:
+        """Return the caller and what was signed, and for which service. Raises `ActionError`."""
         now = self._clock()
         claim = parse_claim_untrusted(request, datetime.fromtimestamp(now, UTC))
-        if claim.service != service:
-            message = f"The credential is for the service {claim.service}; this action is one of {service}."
-            raise ActionError("SignatureDoesNotMatch", message, 403)
         caller, secret = self._find(claim.key_id, source_ip)
         verify(request, claim, secret)
         self._note_use(claim.key_id, now)

@@ -31,7 +31,7 @@ from gateway.actions import ActionError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Claim", "SignedRequest", "parse_claim_untrusted", "verify"]
+__all__ = ["Claim", "SignedRequest", "guess_service_untrusted", "parse_claim_untrusted", "verify"]
 
 SKEW = timedelta(minutes=5)
 LONGEST_PRESIGNED = timedelta(days=1)
@@ -41,6 +41,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 _SCOPE = re.compile(
     r"(?P<key_id>[A-Za-z0-9_]{1,128})/(?P<date>[0-9]{8})/(?P<region>[a-z0-9-]{1,64})/(?P<service>[a-z0-9-]{1,64})/aws4_request"
 )
+_CLAIMED_SERVICE = re.compile(r"(?:/|%2[Ff])(?P<service>ec2|sts|portway)(?:/|%2[Ff])aws4_request")
 _HEADER_NAMES = re.compile(r"[a-z0-9_-]{1,64}(?:;[a-z0-9_-]{1,64}){0,63}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _NOBODY = "there is no such key, and nothing is signed with this"
@@ -88,6 +89,13 @@ class Claim:
     def expires_at(self) -> float:
         """When nobody takes it any more, in Unix seconds: other gateways' clocks may be late."""
         return (self.last_moment + SKEW).timestamp()
+
+
+def guess_service_untrusted(request: SignedRequest) -> str:
+    """The service that a request seems to be for, for the form in which it is refused; empty where it says none."""
+    signed = (value for name, value in request.headers if name == "authorization")
+    found = _CLAIMED_SERVICE.search(" ".join((*signed, request.query)))
+    return found["service"] if found else ""
 
 
 def parse_claim_untrusted(request: SignedRequest, now: datetime) -> Claim:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.actions import Action, Role
-from tests.unit.gateway.api.asking import CREATE, ask, audited, keys_of, now
+from gateway.api import app
+from gateway.api.parsing import parse_fields_untrusted
+from tests.unit.gateway.api.asking import CREATE, IDENTITY, ask, ask_socket, audited, keys_of, now
 from tests.unit.gateway.api.keys import add_key
 from tests.unit.gateway.api.signing import presigned, signed
 from tests.unit.gateway.api.site import ApiSite
@@ -25,6 +29,43 @@ def test_a_wrong_signature_is_refused_and_leaves_no_trace(site: ApiSite) -> None
     assert status == 403
     assert "<Code>SignatureDoesNotMatch</Code>" in text
     assert audited(site.store) == []
+
+
+@pytest.mark.parametrize("secret", ["guessed", None])
+def test_what_nobody_has_signed_is_not_read(site: ApiSite, monkeypatch: pytest.MonkeyPatch, secret: str | None) -> None:
+    """To decode two megabytes of a stranger's form takes a second."""
+    read: list[bytes] = []
+    monkeypatch.setattr(app, "parse_fields_untrusted", read.append)
+    key_id, _ = add_key(site.store)
+    body = b"Action=%41" * 50_000
+    request = signed(key_id, "guessed", body=body, at=now())
+    if secret is None:
+        request = replace(request, headers=tuple(pair for pair in request.headers if pair[0] != "authorization"))
+    assert ask(site, request)[0] == 403
+    assert read == []
+
+
+def test_what_is_read_holds_up_nobody(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def note(form: bytes) -> dict[str, str]:
+        threads.append(threading.current_thread())
+        return parse_fields_untrusted(form)
+
+    monkeypatch.setattr(app, "parse_fields_untrusted", note)
+    assert ask_socket(site, IDENTITY)[0] == 200
+    assert [thread.name for thread in threads] != ["api"], "that is the loop's"
+
+
+@pytest.mark.parametrize(("service", "form"), [("ec2", "<Response>"), ("sts", "<ErrorResponse>")])
+def test_who_is_refused_is_told_so_in_the_form_of_the_service(site: ApiSite, service: str, form: str) -> None:
+    key_id, _ = add_key(site.store)
+    for request in (
+        signed(key_id, "guessed", service=service, at=now()),
+        signed(key_id, "guessed", service=service, at=now() - timedelta(hours=1)),
+        presigned(key_id, "guessed", service=service, at=now()),
+    ):
+        assert form in ask(site, request)[1]
 
 
 def test_a_replayed_change_is_refused(site: ApiSite) -> None:
