@@ -165,7 +165,6 @@ def test_the_list_of_a_file_s_endpoint_is_shown_and_not_changed(store: Store) ->
     with refused("UnsupportedOperation", "/etc/portway/config.toml"):
         invoke(store, IMPORT, ClientVpnEndpointId=FILE_ENDPOINT_ID, CertificateRevocationList=pem_of(make_crl(ROOT)))
 
-
     with refused("UnsupportedOperation", "/etc/portway/config.toml"):
         invoke(store, DELETE, ClientVpnEndpointId=FILE_ENDPOINT_ID)
 
