@@ -26,7 +26,7 @@ def test_a_missing_program_is_told_with_its_package(monkeypatch: pytest.MonkeyPa
 
 def test_a_program_that_cannot_be_run_is_told() -> None:
     with pytest.raises(NftablesError, match="cannot run /nonexistent/nft"):
-        Nft("/nonexistent/nft").apply([])
+        Nft("/nonexistent/nft").apply([{"add": {}}])
 
 
 def test_a_missing_privilege_is_told_with_what_to_do(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_missing_privilege_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_a_refused_transaction_is_told_with_nfts_first_line(tmp_path: Path) -> None:
     nft = fake(tmp_path, "printf 'Error: too bad\\nmore\\n' >&2; exit 1")
     with pytest.raises(NftablesError, match=r"nftables refuses a transaction: Error: too bad$"):
-        nft.apply([])
+        nft.apply([{"add": {}}])
 
 
 def test_a_transaction_goes_in_whole_as_json(tmp_path: Path) -> None:

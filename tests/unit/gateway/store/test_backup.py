@@ -92,20 +92,20 @@ class Writer:
 
 
 def test_a_copy_made_while_others_write_is_whole_and_brings_back_what_was_withdrawn(
-    store_site: StoreSite, tmp_path: Path
+    blank_site: StoreSite, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
-    store = store_site.open()
+    store = blank_site.open()
     key_id, secret = add_key(store)
     with Writer(store):
-        back_up(store_site, copy)
+        back_up(blank_site, copy)
     with store.write() as connection:
         connection.execute(update(access_key).values(disabled_at=1.0))
     later, _ = add_key(store)
     store.close()
 
-    restore(store_site, copy)
-    store = store_site.open()
+    restore(blank_site, copy)
+    store = blank_site.open()
     with store.read() as connection:
         (key,) = connection.execute(select(access_key)).all()
         pairs = connection.execute(select(tag.c.resource_id).order_by(tag.c.resource_id)).scalars().all()
@@ -118,11 +118,11 @@ def test_a_copy_made_while_others_write_is_whole_and_brings_back_what_was_withdr
     store.close()
 
 
-def test_a_copy_is_of_no_use_without_its_key(store_site: StoreSite, tmp_path: Path) -> None:
-    store_site.open().close()
-    back_up(store_site, tmp_path / "copy")
-    store_site.key_file.unlink()
-    restore(store_site, tmp_path / "copy")
+def test_a_copy_is_of_no_use_without_its_key(blank_site: StoreSite, tmp_path: Path) -> None:
+    blank_site.open().close()
+    back_up(blank_site, tmp_path / "copy")
+    blank_site.key_file.unlink()
+    restore(blank_site, tmp_path / "copy")
     with pytest.raises(StoreError, match="is missing"):
-        store_site.open()
-    assert not store_site.key_file.exists()
+        blank_site.open()
+    assert not blank_site.key_file.exists()
