@@ -79,3 +79,37 @@ def test_what_a_plan_says_of_a_session_is_what_becomes_of_it(site: ManagedSite) 
         alice.wait_for("SIGUSR1", after=mark)
     site.wait_for(schema.endpoint, "deleted", id=endpoint.id)
     assert all(row.ended_at is not None for row in site.rows(schema.association) if row.endpoint_id == endpoint.id)
+
+
+def both(site: ManagedSite, first: dict[str, Any], second: dict[str, Any]) -> str:
+    return json.dumps({"endpoint": [json.loads(document(site, **one))["endpoint"][0] for one in (first, second)]})
+
+
+def test_two_endpoints_trade_their_ranges_under_who_is_connected(site: ManagedSite) -> None:
+    staff, guests = {"name": "staff"}, {"name": "guests", "vpn_port": PORT + 1}
+    near, far = {"client_cidr_block": "10.90.0.0/22"}, {"client_cidr_block": "10.91.0.0/22"}
+    site.call("ApplyConfiguration", Document=both(site, staff | near, guests | far))
+    ids = [row.id for row in site.rows(schema.endpoint) if row.origin == "api" and row.ended_at is None]
+    for endpoint_id in ids:
+        site.wait_for(schema.endpoint, "available", id=endpoint_id)
+        site.wait_for(schema.authorization_rule, "active", endpoint_id=endpoint_id)
+    (staff_id,) = (row.id for row in site.rows(schema.endpoint) if row.id in ids and row.vpn_port == PORT)
+    with site.connect(staff_id, "alice") as alice:
+        assert alice.wait_connected().address.startswith("10.90.")
+        site.wait_for(schema.connection, "active", endpoint_id=staff_id, common_name="alice")
+        mark = alice.mark()
+        traded = both(site, staff | far, guests | near)
+        assert effects(site, traded) == {"alice": ["reconnects"]}
+        site.call("ApplyConfiguration", Document=traded)
+        assert alice.wait_connected(after=mark, within_s=60).address.startswith("10.91.")
+        assert site.reaches_office(alice)
+    assert site.call("ApplyConfiguration", Document=traded, Plan=True)["Changes"] == []
+    assert [row.id for row in site.rows(schema.endpoint) if row.origin == "api" and row.ended_at is None] == ids
+
+    renamed = both(site, {"name": "veterans"} | far, {"name": "visitors", "vpn_port": PORT + 1} | near)
+    site.call("ApplyConfiguration", Document=renamed, Prune=True)
+    for row in site.rows(schema.endpoint):
+        if row.origin == "api" and row.id not in ids and row.ended_at is None:
+            site.wait_for(schema.endpoint, "available", id=row.id)
+    assert all(row.ended_at is not None for row in site.rows(schema.endpoint) if row.id in ids)
+    site.call("ApplyConfiguration", Document=json.dumps({"endpoint": []}), Prune=True)
