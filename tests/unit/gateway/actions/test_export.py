@@ -127,6 +127,13 @@ def test_the_way_to_the_gateway_stays_outside_of_the_tunnel(store: Store, arns: 
         assert (f"route {host} 255.255.255.255 net_gateway" in profile.splitlines()) is stays
 
 
+def test_a_route_that_another_hand_has_spoilt_spoils_no_profile(store: Store, arns: Arns) -> None:
+    endpoint_id = create(store, arns)
+    as_it_is = exported(store, endpoint_id)
+    add_route(store, endpoint_id=endpoint_id, destination_cidr="everywhere")
+    assert exported(store, endpoint_id) == as_it_is
+
+
 def test_the_issuer_of_a_server_s_certificate_is_found_among_all_authorities(store: Store, arns: Arns) -> None:
     endpoint_id = create(store, arns, ServerCertificateArn=publish(store, SERVER))
     assert block(exported(store, endpoint_id), "ca") == ROOT.pem.decode()
