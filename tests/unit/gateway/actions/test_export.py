@@ -130,6 +130,7 @@ def test_the_way_to_the_gateway_stays_outside_of_the_tunnel(store: Store, arns: 
 def test_a_route_that_another_hand_has_spoilt_spoils_no_profile(store: Store, arns: Arns) -> None:
     endpoint_id = create(store, arns)
     as_it_is = exported(store, endpoint_id)
+    add_association(store, endpoint_id=endpoint_id)
     add_route(store, endpoint_id=endpoint_id, destination_cidr="everywhere")
     assert exported(store, endpoint_id) == as_it_is
 
