@@ -41,6 +41,10 @@ def test_a_refused_transaction_is_told_with_nfts_first_line(tmp_path: Path) -> N
         nft.apply([{"add": {}}])
 
 
+def test_a_transaction_without_commands_is_none() -> None:
+    Nft("/nonexistent/nft").apply([])
+
+
 def test_a_transaction_goes_in_whole_as_json(tmp_path: Path) -> None:
     fake(tmp_path, f"cat > {tmp_path}/seen").apply([{"add": {}}])
     assert (tmp_path / "seen").read_text() == '{"nftables": [{"add": {}}]}'

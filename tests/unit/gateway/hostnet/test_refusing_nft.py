@@ -33,16 +33,23 @@ class Office:
         self._refuses = directory / "refuses"
         command = directory / "nft"
         command.write_text(
-            f'#!/bin/sh\n[ -e {self._refuses} ] && [ "$2" = -f ] && {{ echo "Error: no room" >&2; exit 1; }}\n'
-            f'exec {shutil.which("nft")} "$@"\n'
+            f"""#!/bin/sh
+            if [ -e {self._refuses} ] && [ "$2" = -f ]; then
+                left=$(cat {self._refuses})
+                [ "$left" -gt 0 ] || {{ echo "Error: no room" >&2; exit 1; }}
+                echo $((left - 1)) > {self._refuses}
+            fi
+            exec {shutil.which("nft")} "$@"
+            """
         )
         command.chmod(0o755)
         self.daemon: Daemon = hosts.daemon("a", ("env", f"PATH={directory}:{os.environ['PATH']}"))
         self.daemon.open()
         self.tun: Device = self.daemon.add(BOTH)
 
-    def break_nft(self) -> None:
-        self._refuses.touch()
+    def break_nft(self, *, after: int = 0) -> None:
+        """Let it refuse every transaction, after some that it still takes."""
+        self._refuses.write_text(f"{after}\n")
 
     def mend_nft(self) -> None:
         self._refuses.unlink()
@@ -120,3 +127,21 @@ def test_an_endpoint_that_goes_is_closed_no_more(office: Office) -> None:
     office.mend_nft()
     office.daemon.call("remove", "main")
     assert office.daemon.call("closed") == ()
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_change_that_is_cut_off_between_its_transactions_is_made_whole(
+    office: Office, hosts: Hosts, after: int
+) -> None:
+    table = ("nft", "list", "table", "inet", "portway_a")
+    office.break_nft(after=after)
+    with pytest.raises(RemoteError, match="no room"):
+        office.daemon.call("update", "main", MORE)
+    assert office.daemon.call("closed") == ()
+    assert office.arrives(5001) == b"5001"
+    office.mend_nft()
+    assert office.daemon.call("update", "main", MORE) == ()
+    assert office.arrives(5002) == b"5002"
+    assert hosts.gateway.run(*table).stdout.count("chain egress_filter_") == 1
+    assert office.daemon.call("update", "main", ONE) == ()
+    assert office.arrives(5002, 5001, 5000) == b"5000"
