@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -172,6 +173,38 @@ def test_a_creation_is_whole_although_the_daemon_was_killed_in_it(
         assert {"route 10.20.0.0 255.255.255.0", "route 10.20.0.128 255.255.255.128"} <= set(connected.pushed)
         assert site.reaches_office(alice)
         assert not alice.ping(VAULT_HOST, within_s=1)
+
+
+HOLDER = """
+import socket, sys, time
+held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+held.bind(("0.0.0.0", int(sys.argv[1])))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_port_that_another_program_has_is_taken_once_it_is_free_and_nobody_notices_before(site: ApiSite) -> None:
+    *_, endpoint_id = make(site)
+    site.wait_for(schema.endpoint, "available", id=endpoint_id)
+
+    def message() -> str:
+        return str(next(row.status_message for row in site.rows(schema.endpoint) if row.id == endpoint_id))
+
+    with (
+        site.lab.gateway.start(sys.executable, "-c", HOLDER, "1999", log=site.lab.log("holder")) as holder,
+        site.connect(endpoint_id, "alice") as alice,
+    ):
+        holder.wait_for("held")
+        alice.wait_connected()
+        mark = alice.mark()
+        site.call("ModifyClientVpnEndpoint", ClientVpnEndpointId=endpoint_id, VpnPort=1999)
+        eventually(lambda: "another program uses this port" in message(), within_s=PATIENCE_S, what="it is said")
+        assert site.reaches_office(alice)
+        assert "SIGUSR1" not in alice.text()[mark:]
+        holder.stop()
+        eventually(lambda: message() == "", within_s=PATIENCE_S, what="the port is taken")
+        alice.wait_for("SIGUSR1", after=mark)
 
 
 @pytest.mark.postgresql
