@@ -146,7 +146,8 @@ async def test_a_port_that_becomes_free_is_had_without_anything_else_happening(
         world.modify(endpoint_id, VpnPort=1194)
         taken = ("available", "port 1194 is taken")
         await world.until(lambda: world.statuses(schema.endpoint)[endpoint_id] == taken, "the sentence")
-        assert world.service.status()["endpoints"] == {endpoint_id: ["port 1194 is taken"]}
+        told = {endpoint_id: ["port 1194 is taken"]}
+        await world.until(lambda: world.service.status()["endpoints"] == told, "the same in the status")
         assert world.spec(endpoint_id).vpn_port == 443
         world.fleet.taken_ports = set()
         await world.until(lambda: world.spec(endpoint_id).vpn_port == 1194, "the change")
