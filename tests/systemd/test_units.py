@@ -119,7 +119,7 @@ def test_what_one_unit_writes_into_the_store_the_other_carries_out(host: Systemd
 def test_the_api_answers_by_https(lab: Lab, host: SystemdHost) -> None:
     authority = host.path("/var/lib/portway/pki/ca.crt")
     said = lab.gateway.run("curl", "-sS", "--cacert", authority, "https://127.0.0.1:8443/")
-    assert "<Code>MissingAction</Code>" in said.stdout
+    assert "<Code>MissingAuthenticationToken</Code>" in said.stdout
 
 
 @pytest.mark.parametrize("command", [("status",), ("endpoint", "list")], ids=" ".join)

@@ -134,6 +134,34 @@ async def test_a_gateway_that_loses_its_place_takes_it_again_and_nothing_stops(
         assert world.fleet.fleet.endpoints == (endpoint,)
 
 
+@ON_A_SERVER
+async def test_a_gateway_that_loses_its_place_goes_on_with_what_runs_and_not_with_what_it_kept(
+    tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    file = tmp_path / "state" / FILE_NAME
+    async with serving(tmp_path, store_site, store) as world:
+        endpoint_id = world.create()
+        world.associate(endpoint_id)
+        await world.until(lambda: world.statuses(schema.endpoint)[endpoint_id][0] == "available", "the endpoint")
+        endpoint = world.fleet.fleet.endpoints[0]
+        asked = 0
+
+        def away_and_counted(*_: object) -> Any:
+            nonlocal asked
+            asked += 1
+            away()
+
+        file.unlink()
+        with monkeypatch.context() as patches:
+            patches.setattr(service, "open_store", away_and_counted)
+            end_sessions(store_site)
+            await world.until(lambda: asked > 2, "several tries")
+            assert world.fleet.fleet.endpoints == (endpoint,)
+        world.authorize(endpoint_id)
+        await world.until(lambda: endpoint.spec.authorization_rules, "catching up")
+
+
 async def test_a_port_that_becomes_free_is_had_without_anything_else_happening(
     tmp_path: Path, store_site: StoreSite, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +178,7 @@ async def test_a_port_that_becomes_free_is_had_without_anything_else_happening(
         await world.until(lambda: world.service.status()["endpoints"] == told, "the same in the status")
         assert world.spec(endpoint_id).vpn_port == 443
         world.fleet.taken_ports = set()
-        await world.until(lambda: world.spec(endpoint_id).vpn_port == 1194, "the change")
+        await world.until(lambda: [one.spec.vpn_port for one in world.fleet.fleet.endpoints] == [1194], "the change")
         await world.until(lambda: world.statuses(schema.endpoint)[endpoint_id] == ("available", ""), "the status")
 
 
