@@ -3,7 +3,7 @@
     read ▶ publish ▶ terminate ▶ carry out ▶ keep ▶ write statuses
 
 Every round does everything that follows from the rows as they stand, so that nothing has to be remembered: wherever one
-is cut off, the next one ends it.
+is cut off, the next one ends it. What is being carried out is not cut off.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class Rounds:
         if shows_own:
             await self._show_own(host_problems)
         await self._terminations.carry_out()
-        outcomes = await self._controller.carry_out(snapshot, host_problems)
-        await _in_thread(lambda: self._last_known.keep(snapshot))
+        with trio.CancelScope(shield=True):  # what is half done would look done to the next round
+            outcomes = await self._controller.carry_out(snapshot, host_problems)
+            await _in_thread(lambda: self._last_known.keep(snapshot))
         if await _in_thread(self._speaks):
             await self._write_statuses(snapshot, outcomes)
         return outcomes

@@ -2,7 +2,7 @@
 
 the store can be opened ──▶ rounds: what stands in it is carried out    (whenever it changes, and every half minute)
          │                  mirror: what happens to sessions is written            (whenever there is news)
-         └─ it cannot be ──▶ what was last known runs; the store is gone back to, and sessions do not notice
+         └─ it cannot be ──▶ what was last known runs, or what runs goes on, and sessions do not notice; try again
 """
 
 from __future__ import annotations
@@ -206,7 +206,10 @@ class ManagedService:
             self._wake.set()
 
     async def _open(self) -> tuple[Store, Lease]:
-        """Take this gateway's place in the store, as soon as that works; until then what was last known runs."""
+        """Take this gateway's place in the store, as soon as that works.
+
+        Until then what was last known runs. What was carried out from the store already is newer than that, and stays.
+        """
         pause_s = RETRY_S
         settings = self._settings.store
         while True:
@@ -218,7 +221,8 @@ class ManagedService:
                 self.refusal = "" if self.settled.is_set() else str(error)
             except StoreError as error:
                 self._note_problem(str(error))
-                await self._go_on_with_last_known()
+                if self._mirror is None:
+                    await self._go_on_with_last_known()
             self.settled.set()
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MOST_S)

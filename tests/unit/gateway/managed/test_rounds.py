@@ -4,6 +4,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from gateway.hostnet import HostProblem
 from gateway.managed.controller import AGAIN_MOST_S, AGAIN_S
@@ -63,6 +64,18 @@ async def test_a_control_channel_without_protection_is_what_the_file_asks_for(tm
         await world.round()
         spec = world.spec(endpoint_id)
         assert spec.control_channel.accept == (ControlChannelProtection.NONE,)
+
+
+async def test_a_change_that_is_being_carried_out_is_not_cut_off(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store) as world:
+        world.associate(endpoint_id := world.create())
+        world.fleet.host.pause_s = 0.05
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.round)
+            await world.fleet.host.asked_to_add.wait()
+            nursery.cancel_scope.cancel()
+        assert world.fleet.running == [endpoint_id]
+        assert [one.row.id for one in world.last_known.read().endpoints] == [endpoint_id]
 
 
 async def test_rules_come_and_go_in_place(tmp_path: Path, store: Store) -> None:
