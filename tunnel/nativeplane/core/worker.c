@@ -19,8 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "slices.h"
-
 #define MOST_READY 5      /* what a worker waits for */
 #define MOST_STREAMS 8    /* of those that are ready, in one turn: at worst 2 ms, of frames of one octet */
 #define TICK_S 1
@@ -222,7 +220,6 @@ void *worker_run(void *argument)
 {
     struct worker *worker = argument;
     struct epoll_event ready[MOST_READY];
-    ask_for_short_slices(); /* where it is refused, packets wait a little longer beside handshakes */
     prctl(PR_SET_TIMERSLACK, 1000uL); /* ns; else a pause takes half as long again */
     for (bool goes_on = true; goes_on;) {
         int count = epoll_wait(worker->epoll, ready, MOST_READY, -1);

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 import select
 import signal
 import socket
-import threading
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +27,6 @@ pytestmark = pytest.mark.native
 NOWHERE = (bytes(16), 0, bytes(16), 0, 0)
 HALF = (bytes(64), bytes(64))
 NOTHING: dict[str, Any] = {}
-KERNEL = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
-SHORT_SLICE_NS = 100_000
 
 
 def plane_arguments(tun: int, wake: int) -> dict[str, Any]:
@@ -263,26 +257,6 @@ def test_a_plane_is_started_once(plane: _core.Plane) -> None:
     plane.stop()
     with pytest.raises(OSError, match="cannot be started"):
         plane.start()
-
-
-@pytest.mark.skipif(KERNEL < (6, 12), reason="before Linux 6.12 all threads have slices of one length")
-def test_workers_have_short_slices_and_others_do_not(plane: _core.Plane) -> None:
-    before = threads()
-    plane.start()
-    workers = threads() - before
-    deadline = time.monotonic() + DEADLINE_S
-    while any(slice_ns(worker) != SHORT_SLICE_NS for worker in workers) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert [slice_ns(worker) for worker in workers] == [SHORT_SLICE_NS] * len(workers) != []
-    assert slice_ns(str(threading.get_native_id())) > SHORT_SLICE_NS
-
-
-def slice_ns(thread: str) -> int:
-    """How long the scheduler lets a thread run on before it looks at others."""
-    (slice_line,) = (
-        line for line in Path(f"/proc/self/task/{thread}/sched").read_text().splitlines() if line.startswith("se.slice")
-    )
-    return int(slice_line.split(":")[1])
 
 
 def test_a_forked_child_that_drops_its_copy_leaves_the_plane_running(arguments: dict[str, Any]) -> None:
