@@ -144,7 +144,8 @@ class Firewall:
             self._nft.apply(clean_up)
         except NftablesError:
             with contextlib.suppress(NftablesError):
-                self._installed = _without_counts(self._list())
+                self._installed = _without_counts(self._nft.table(self._name))
+            self._drops_of_former, self._drops = self.drops, Counter()
             self._ruleset = None  # what was left half done is replaced whole
             raise
 

@@ -15,6 +15,7 @@ One round, in an order that never forwards a packet that should not be:
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,8 @@ class Reconciler:
         self._closed = (self._closed & names) | {endpoint.spec.name for endpoint in exposed}
         for endpoint in exposed:
             if still_there(endpoint.device, links):
-                netlink.set_link(endpoint.device, state="down")
+                with contextlib.suppress(KernelRefusedError):  # one that has just gone must not leave others open
+                    netlink.set_link(endpoint.device, state="down")
 
     def _consequence(self) -> str:
         names = ", ".join(sorted(self._closed))

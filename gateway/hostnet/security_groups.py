@@ -136,8 +136,9 @@ def may_allow_more(former: GuardedTunnel, wanted: GuardedTunnel) -> bool:
     return False
 
 
-def _way(route: TargetRoute) -> tuple[IPv4Network, str]:
-    return route.destination, route.target.name
+def _way(route: TargetRoute) -> tuple[IPv4Network, str, str]:
+    """What filters are chosen by, which of its own accord says nothing of what they let pass."""
+    return route.destination, route.target.name, route.target.interface
 
 
 def build_filter(target: TargetNetwork, direction: Direction) -> Filter | None:

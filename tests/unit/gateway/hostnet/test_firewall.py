@@ -115,6 +115,19 @@ def test_what_was_dropped_is_known_by_its_cause_and_outlives_the_table_that_coun
     assert firewall.drops["client address from elsewhere"] == 7
 
 
+def test_what_was_dropped_outlives_a_change_that_fails() -> None:
+    nft = RecordingNft()
+    firewall = Firewall(nft, "a")
+    firewall.apply(Ruleset((guarded(WEB),), frozenset()))
+    count(nft, 3)
+    nft.is_broken = True
+    with pytest.raises(NftablesError):
+        firewall.apply(Ruleset((guarded(group(80)),), frozenset()))
+    nft.is_broken = False
+    firewall.apply(Ruleset((guarded(group(80)),), frozenset()))
+    assert firewall.drops["client address from elsewhere"] == 3
+
+
 def test_what_a_former_daemon_s_table_has_counted_is_not_this_one_s() -> None:
     nft = RecordingNft()
     Firewall(nft, "a").apply(Ruleset((tunnel(),), frozenset()))
@@ -192,9 +205,12 @@ def group(*ports: int, ingress: tuple[int, ...] = ()) -> SecurityGroup:
     return SecurityGroup("sg-1", "web", egress=rules(ports), ingress=rules(ingress))
 
 
-def guarded(*groups: SecurityGroup | None, reachable: bool = False, nat: bool = False) -> TunnelRules:
+def guarded(
+    *groups: SecurityGroup | None, reachable: bool = False, nat: bool = False, interface: str = OFFICE.interface
+) -> TunnelRules:
     """A tunnel to the office, with these groups; with None without."""
-    office = replace(OFFICE, nat=nat, security_groups=None if None in groups else tuple(filter(None, groups)))
+    known = None if None in groups else tuple(filter(None, groups))
+    office = replace(OFFICE, nat=nat, interface=interface, security_groups=known)
     return TunnelRules(TUN, IPv4Network("10.80.0.0/22"), reachable, target_routes(make_spec("main", office)))
 
 
@@ -215,6 +231,7 @@ WEB = group(80, 443)
         (guarded(None), guarded(WEB), True),
         (guarded(group(80, ingress=(22,))), guarded(group(80)), True),
         (guarded(WEB, reachable=True), guarded(WEB), True),
+        (guarded(WEB), guarded(WEB, interface="eth9"), True),
         (tunnel(), guarded(WEB), True),
     ],
 )
