@@ -156,9 +156,7 @@ def _replace_endpoints(
     ids = [endpoint.id for endpoint in declaration.endpoints]
     mine = (table.c.origin == "file") & or_(table.c.declared_in == declaration.place, table.c.id.in_(ids))
     for gone in connection.scalars(select(table.c.id).where(mine, table.c.id.not_in(ids), table.c.ended_at.is_(None))):
-        _remove_what_is_its_own(connection, gone, now)
-        ended = {"status_code": "deleted", "status_message": "", "ended_at": now}
-        connection.execute(update(table).where(table.c.id == gone).values(**ended))
+        _end(connection, gone, now)
     # names and ranges may have been swapped: make room for all of them first
     connection.execute(update(table).where(mine).values(name=None, client_cidr_block=table.c.id))
     for endpoint in declaration.endpoints:
@@ -166,11 +164,19 @@ def _replace_endpoints(
             with connection.begin_nested():
                 _write_endpoint(connection, declaration, endpoint, arns, now, keys=_keys(vault, endpoint))
         except IntegrityError as error:
+            _end(connection, endpoint.id, now)  # what made room has no range that anybody could read
             logger.warning(
                 "an endpoint of the configuration file cannot be shown, since another one has its client range",
                 endpoint=endpoint.spec.name,
                 error=str(error.orig),
             )
+
+
+def _end(connection: Connection, endpoint_id: str, now: float) -> None:
+    """Show an endpoint no more; where there is none, nothing happens."""
+    _remove_what_is_its_own(connection, endpoint_id, now)
+    ended = {"status_code": "deleted", "status_message": "", "ended_at": now}
+    connection.execute(update(schema.endpoint).where(schema.endpoint.c.id == endpoint_id).values(**ended))
 
 
 def _write_endpoint(

@@ -189,6 +189,18 @@ async def test_an_endpoint_made_at_run_time_keeps_its_range_from_being_shown_twi
         assert {row.name for row in world.rows(schema.network)} >= {"office", "lab"}
 
 
+async def test_an_endpoint_that_takes_the_range_of_one_made_at_run_time_is_in_no_caller_s_way(
+    tmp_path: Path, store: Store
+) -> None:
+    async with managed_world(tmp_path, store, main()) as world:
+        taken = world.create(ClientCidrBlock="10.90.0.0/22", VpnPort=8443)
+        await world.reload(main(client_cidr_block="10.90.0.0/22"))
+        assert [row.id for row in world.rows(schema.endpoint) if row.ended_at is None] == [taken]
+        world.create(ClientCidrBlock="10.94.0.0/22", VpnPort=1194)
+        await world.reload(main())
+        assert {row.origin for row in world.rows(schema.endpoint) if row.ended_at is None} == {"api", "file"}
+
+
 async def test_certificates_of_the_authority_are_offered_with_their_keys_sealed(tmp_path: Path, store: Store) -> None:
     async with managed_world(tmp_path, store) as world:
         found = world.rows(schema.certificate)
