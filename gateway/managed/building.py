@@ -25,7 +25,7 @@ from gateway.config.pem import parse_certificates, parse_crls, parse_private_key
 from gateway.config.problems import WrongValue
 from gateway.endpoint_spec import endpoint_spec
 from gateway.managed.group_references import Carrier, group_members
-from gateway.managed.rule_rows import authorization_rules, build_security_group, unreadable_rows
+from gateway.managed.rule_rows import BY_HAND, authorization_rules, build_security_group, unreadable_rows
 from gateway.managed.snapshot import find_network, parse_network
 from gateway.store import StoreError
 
@@ -189,7 +189,7 @@ class _Work:
 
     def _spec(self, targets: tuple[policy.TargetNetwork, ...]) -> policy.EndpointSpec:
         row = self._endpoint.row
-        spec = endpoint_spec(row.id, asdict(row), _options(row), self._circumstances.defaults)
+        spec = _settings(row, self._circumstances.defaults)
         return replace(
             spec,
             server_certificate=self._server_certificate(),
@@ -342,6 +342,15 @@ def _carriers(snapshot: Snapshot, circumstances: Circumstances) -> Iterable[Carr
 def _client_range(row: EndpointRow) -> IPv4Network | None:
     """None for what is none: the endpoint cannot be built then, and has no clients."""
     return find_network(row.client_cidr_block)
+
+
+def _settings(row: EndpointRow, defaults: EndpointDefaults) -> policy.EndpointSpec:
+    """What the columns say. Who may reach what does not wait for another hand to mend them."""
+    options = _options(row)
+    try:
+        return endpoint_spec(row.id, asdict(row), options, defaults)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _BuildError(f"Its row cannot be read: {error}. {BY_HAND}") from error
 
 
 def _options(row: EndpointRow) -> EndpointOptions:

@@ -51,6 +51,17 @@ async def begin(world: ManagedWorld) -> str:
     return endpoint_id
 
 
+async def test_what_is_revoked_is_revoked_beside_a_column_that_cannot_be_read(tmp_path: Path, store: Store) -> None:
+    async with managed_world(tmp_path, store) as world:
+        endpoint_id = await begin(world)
+        with store.write() as connection:
+            connection.execute(schema.endpoint.update().values(dns_servers=["somewhere"]))
+        world.revoke(endpoint_id, OFFICE_CIDR)
+        outcomes = await world.round()
+        assert "Its row cannot be read" in outcomes[endpoint_id].problem
+        assert verdict(world, endpoint_id, "10.20.0.8") is Verdict.NO_RULE
+
+
 @pytest.mark.parametrize("text", [f"{VAULT}/33", f"{VAULT}/24x", f" {VAULT}/32", f"{VAULT}/-1", f"{VAULT}/x"])
 async def test_a_rule_that_cannot_be_read_lets_nobody_where_only_some_could_go(
     tmp_path: Path, store: Store, text: str
