@@ -2,6 +2,7 @@
 
     HostNetworkError             the host cannot be given what the endpoints need; the sentence says what to do
     ├── NftablesError            `nft` is missing, failed, or refused a transaction
+    │   └── NftablesTimeoutError     it did not end in time
     └── KernelRefusedError       the kernel answered a netlink request with an error; carries its errno
 
 What concerns one target network only is no exception: it is a `HostProblem`, reported and tried again.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["HostNetworkError", "KernelRefusedError", "NftablesError"]
+__all__ = ["HostNetworkError", "KernelRefusedError", "NftablesError", "NftablesTimeoutError"]
 
 _ADVICE = {
     errno.EPERM: "run Portway as root or with CAP_NET_ADMIN",
@@ -26,6 +27,10 @@ class HostNetworkError(Exception):
 
 class NftablesError(HostNetworkError):
     """`nft` is missing, failed, or refused a transaction."""
+
+
+class NftablesTimeoutError(NftablesError):
+    """`nft` did not end in time: nobody knows whether the kernel has its transaction."""
 
 
 class KernelRefusedError(HostNetworkError):

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.hostnet import expressions as nft
-from gateway.hostnet.errors import NftablesError
+from gateway.hostnet.errors import NftablesError, NftablesTimeoutError
 from gateway.hostnet.nft import FAMILY, Nft
 from gateway.hostnet.records import Device
 from gateway.hostnet.security_groups import GuardedTunnel, build_dispatch, build_filters, may_allow_more
@@ -142,7 +142,9 @@ class Firewall:
             self._nft.apply(change)
             self._in_force = {tunnel.device: tunnel for tunnel in new.tunnels}
             self._nft.apply(clean_up)
-        except NftablesError:
+        except NftablesError as error:
+            if isinstance(error, NftablesTimeoutError):
+                self._in_force = {}
             with contextlib.suppress(NftablesError):
                 self._installed = _without_counts(self._nft.table(self._name))
             self._drops_of_former, self._drops = self.drops, Counter()

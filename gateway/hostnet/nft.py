@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from gateway.hostnet.errors import NftablesError
+from gateway.hostnet.errors import NftablesError, NftablesTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,9 @@ class Nft:
                 check=False,
                 env={"LC_ALL": "C"},
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            raise NftablesTimeoutError(f"{self._command} has not ended within {_TIMEOUT_S:g} s") from error
+        except OSError as error:
             raise NftablesError(f"cannot run {self._command}: {error}") from error
         if done.returncode != 0:
             raise NftablesError(_explain(done.stderr))

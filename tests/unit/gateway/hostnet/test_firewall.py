@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.hostnet.errors import NftablesError
+from gateway.hostnet.errors import NftablesError, NftablesTimeoutError
 from gateway.hostnet.firewall import (
     Claim,
     Firewall,
@@ -44,10 +44,13 @@ class RecordingNft(Nft):
         self.transactions: list[Any] = []
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.is_broken = False
+        self.is_slow = False
 
     def apply(self, commands: Any) -> None:
         if self.is_broken:
             raise NftablesError("nftables refuses a transaction: no reason given")
+        if self.is_slow:
+            raise NftablesTimeoutError("nft has not ended within 10 s")
         self.transactions.append(commands)
         for command in commands:
             if "delete" in command:
@@ -255,6 +258,19 @@ def test_what_another_hand_has_made_of_a_table_may_allow_anything() -> None:
     assert firewall.may_allow_more(guarded(WEB))
     nft.is_broken = False
     firewall.apply(ruleset)
+    assert not firewall.may_allow_more(guarded(WEB))
+
+
+def test_after_a_transaction_without_an_end_anything_may_be_allowed() -> None:
+    nft = RecordingNft()
+    firewall = Firewall(nft, "a")
+    firewall.apply(Ruleset((guarded(WEB),), frozenset()))
+    nft.is_slow = True
+    with pytest.raises(NftablesTimeoutError):
+        firewall.apply(Ruleset((guarded(group(80)),), frozenset()))
+    assert firewall.may_allow_more(guarded(WEB))
+    nft.is_slow = False
+    firewall.apply(Ruleset((guarded(WEB),), frozenset()))
     assert not firewall.may_allow_more(guarded(WEB))
 
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.hostnet.errors import NftablesError
+from gateway.hostnet import nft
+from gateway.hostnet.errors import NftablesError, NftablesTimeoutError
 from gateway.hostnet.nft import Nft
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ def test_a_missing_program_is_told_with_its_package(monkeypatch: pytest.MonkeyPa
 def test_a_program_that_cannot_be_run_is_told() -> None:
     with pytest.raises(NftablesError, match="cannot run /nonexistent/nft"):
         Nft("/nonexistent/nft").apply([{"add": {}}])
+
+
+def test_a_transaction_that_does_not_end_is_none_that_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nft, "_TIMEOUT_S", 0.05)
+    with pytest.raises(NftablesTimeoutError, match=r"nft has not ended within 0\.05 s$"):
+        fake(tmp_path, "exec sleep 5").apply([{"add": {}}])
 
 
 def test_a_missing_privilege_is_told_with_what_to_do(tmp_path: Path) -> None:
