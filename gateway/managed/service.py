@@ -234,8 +234,11 @@ class ManagedService:
         except StoreError:
             return
         self._last_known = LastKnown(self._settings.state_dir, vault)
-        snapshot = await trio.to_thread.run_sync(self._last_known.read)
-        self._outcomes = await self._controller_with(vault).carry_out(snapshot, self._host_problems)
+        try:
+            snapshot = await trio.to_thread.run_sync(self._last_known.read)
+            self._outcomes = await self._controller_with(vault).carry_out(snapshot, self._host_problems)
+        except Exception:  # whatever was kept, what the file declares is served
+            logger.exception("what was kept of the store cannot be gone on with")
 
     def _controller_with(self, vault: Vault) -> Controller:
         if self._controller is None:
