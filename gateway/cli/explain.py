@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
+_OF_RUN_TIME = "cvpn-endpoint-"
+"""What the ids of endpoints begin with; those of the file go by their names here."""
 _DESTINATION = re.compile(r"(?P<address>[0-9.]+)(?::(?P<port>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?)?")
 
 
@@ -31,7 +33,8 @@ def explain(  # noqa: PLR0917 - typer passes all of them by name
         str | None, typer.Option("--groups", help="Whose packet: groups, separated by commas; empty for none.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option("--endpoint", "-e", help="The endpoint's name; needed where there are several.")
+        str | None,
+        typer.Option("--endpoint", "-e", help="The endpoint's name, or its id; needed where there are several."),
     ] = None,
     socket: SocketOption = None,
     json: JsonOption = False,
@@ -42,14 +45,15 @@ def explain(  # noqa: PLR0917 - typer passes all of them by name
     Rules hold for every protocol and port; security groups look at them. The exit status is 0 whatever the verdict is.
 
     With --id the running gateway is asked about a client that is connected. With --groups the answer comes from the
-    configuration, so that a rule can be tried out before it is in force; or, with --socket, from the running gateway.
+    configuration, so that a rule can be tried out before it is in force; or, with --socket and for an endpoint that was
+    made at run time, by its id, from the running gateway.
     """
     destination = _parse_destination(to)
     if (session is None) == (groups is None):
         raise fail("Say whose packet it is: either --id or --groups.")
     if session is not None:
         document = ask_daemon(config, socket, {"request": "explain", "id": session, **destination})
-    elif socket is not None:
+    elif socket is not None or (endpoint or "").startswith(_OF_RUN_TIME):
         asked = {"request": "explain", "groups": _split(groups), "endpoint": endpoint, **destination}
         document = ask_daemon(config, socket, asked)
     else:
@@ -65,11 +69,11 @@ def _explain_by_file(config: Path, name: str | None, groups: list[str], destinat
         spec = load_config(config).spec
     chosen = [endpoint for endpoint in spec.endpoints if name in (None, endpoint.name)]
     if not spec.endpoints:
-        raise fail("The configuration declares no endpoint; of those made at run time, ask the gateway.")
+        raise fail("The configuration declares no endpoint. Say with --endpoint the id of one made at run time.")
     if len(chosen) != 1:
         names = ", ".join(endpoint.name for endpoint in spec.endpoints)
-        missing = f'There is no endpoint "{name}". ' if name else ""
-        raise fail(f"{missing}Say with --endpoint which one is meant: {names}.")
+        missing = f'There is no endpoint "{name}" in the configuration. ' if name else ""
+        raise fail(f"{missing}Say with --endpoint which one is meant: {names}, or the id of one made at run time.")
     address = IPv4Address(destination["destination"])
     explanation = explain_policy(chosen[0], frozenset(groups), address, destination["port"], destination["protocol"])
     return explanation_document(explanation)

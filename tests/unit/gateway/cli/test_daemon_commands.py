@@ -220,10 +220,17 @@ def test_explain_needs_no_gateway_for_groups(config: str) -> None:
     assert (denied["allowed"], denied["verdict"]) == (False, "no_rule")
 
 
+def test_explain_asks_the_gateway_about_an_endpoint_made_at_run_time(daemon: FakeDaemon, config: str) -> None:
+    daemon.answers["explain"] = {"text": "denied"}
+    arguments = ["--groups", "a", "--endpoint", "cvpn-endpoint-1", "--to", "10.20.0.9"]
+    assert CliRunner().invoke(app, ["explain", "--config", config, *arguments]).stdout == "denied\n"
+    assert daemon.asked[0]["endpoint"] == "cvpn-endpoint-1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--groups", "", "--to", "10.20.0.9"], "Say with --endpoint which one is meant: main, other."),
+        (["--groups", "", "--to", "10.20.0.9"], "Say with --endpoint which one is meant: main, other, or"),
         (["--to", "10.20.0.9"], "either --id or --groups"),
         (["--groups", "a", "--id", "b", "--to", "10.20.0.9"], "either --id or --groups"),
         (["--groups", "", "--endpoint", "main", "--to", "office"], "office is not an IPv4 address"),
@@ -231,7 +238,7 @@ def test_explain_needs_no_gateway_for_groups(config: str) -> None:
         (["--groups", "", "--endpoint", "main", "--to", "10.20.0.9:70000"], "70000 is no port"),
         (["--groups", "", "--endpoint", "main", "--to", "10.20.0.0/24"], "is not an IPv4 address"),
         (["--groups", "", "--endpoint", "main", "--to", "10.20.0.9:22/tpc"], "is not an IPv4 address"),
-        (["--groups", "", "--endpoint", "mian", "--to", "10.20.0.9"], 'There is no endpoint "mian".'),
+        (["--groups", "", "--endpoint", "mian", "--to", "10.20.0.9"], 'There is no endpoint "mian" in the'),
     ],
 )
 def test_a_question_that_makes_no_sense_is_a_sentence(config: str, arguments: list[str], sentence: str) -> None:
