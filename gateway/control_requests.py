@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from gateway.control_socket import ControlError
 from gateway.fleet import FleetError
 from gateway.health import conditions
+from gateway.object_ids import endpoint_id
 from gateway.reload import ConfigRefused
 from gateway.status import describe_connection_log, describe_endpoint, describe_measures, describe_session
 from policy import explain, render_explanation
@@ -184,7 +185,8 @@ class ControlRequests:
         raise ControlError(f"There is no session {connection_id}.")
 
     def _endpoint(self, name: str | None) -> Endpoint:
-        endpoints = [endpoint for endpoint in self._fleet.endpoints if name in (None, endpoint.spec.name)]
+        found = self._fleet.endpoints
+        endpoints = [one for one in found if name in (None, one.spec.name, endpoint_id(one.spec.name))]
         if len(endpoints) == 1:
             return endpoints[0]
         if not self._fleet.endpoints:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import re
 
-__all__ = ["DIGITS", "endpoint_id", "subnet_id", "vpc_id"]
+__all__ = ["DIGITS", "endpoint_id", "is_endpoint_id", "subnet_id", "vpc_id"]
 
 DIGITS = 17
 """Hex digits behind the prefix: as many as AWS's ids have."""
@@ -20,7 +20,12 @@ _ENDPOINT_ID = re.compile(rf"cvpn-endpoint-[0-9a-f]{{{DIGITS}}}")
 @functools.cache
 def endpoint_id(name: str) -> str:
     """The id of an endpoint by its name; one that was made at run time has its id for a name."""
-    return name if _ENDPOINT_ID.fullmatch(name) else _derived("cvpn-endpoint", name)
+    return name if is_endpoint_id(name) else _derived("cvpn-endpoint", name)
+
+
+def is_endpoint_id(text: str) -> bool:
+    """Whether somebody has written an endpoint's id rather than its name."""
+    return _ENDPOINT_ID.fullmatch(text) is not None
 
 
 def subnet_id(network: str) -> str:

@@ -13,6 +13,7 @@ from gateway.cli.options import ConfigOption, JsonOption  # noqa: TC001 - typer 
 from gateway.cli.reporting import fail, failing_with_sentences, print_json
 from gateway.config import ConfigError, load_config
 from gateway.control_requests import explanation_document
+from gateway.object_ids import endpoint_id, is_endpoint_id
 from policy import explain as explain_policy
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
-_OF_RUN_TIME = "cvpn-endpoint-"
-"""What the ids of endpoints begin with; those of the file go by their names here."""
 _DESTINATION = re.compile(r"(?P<address>[0-9.]+)(?::(?P<port>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?)?")
 
 
@@ -53,21 +52,26 @@ def explain(  # noqa: PLR0917 - typer passes all of them by name
         raise fail("Say whose packet it is: either --id or --groups.")
     if session is not None:
         document = ask_daemon(config, socket, {"request": "explain", "id": session, **destination})
-    elif socket is not None or (endpoint or "").startswith(_OF_RUN_TIME):
-        asked = {"request": "explain", "groups": _split(groups), "endpoint": endpoint, **destination}
-        document = ask_daemon(config, socket, asked)
     else:
-        document = _explain_by_file(config, endpoint, _split(groups), destination)
+        document = None if socket else _explain_by_file(config, endpoint, _split(groups), destination)
+        if document is None:
+            asked = {"request": "explain", "groups": _split(groups), "endpoint": endpoint, **destination}
+            document = ask_daemon(config, socket, asked)
     if json:
         print_json(document)
     else:
         typer.echo(document["text"])
 
 
-def _explain_by_file(config: Path, name: str | None, groups: list[str], destination: dict[str, Any]) -> dict[str, Any]:
+def _explain_by_file(
+    config: Path, name: str | None, groups: list[str], destination: dict[str, Any]
+) -> dict[str, Any] | None:
+    """None for the id of an endpoint that the file does not declare."""
     with failing_with_sentences(ConfigError):
         spec = load_config(config).spec
-    chosen = [endpoint for endpoint in spec.endpoints if name in (None, endpoint.name)]
+    chosen = [one for one in spec.endpoints if name in (None, one.name, endpoint_id(one.name))]
+    if not chosen and name is not None and is_endpoint_id(name):
+        return None
     if not spec.endpoints:
         raise fail("The configuration declares no endpoint. Say with --endpoint the id of one made at run time.")
     if len(chosen) != 1:

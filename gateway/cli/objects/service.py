@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,7 @@ import typer
 from gateway.cli.objects.tables import Column, print_record, print_table
 from gateway.cli.options import ConfigOption, JsonOption, examples, found_config
 from gateway.cli.reporting import fail, failing_with_sentences, print_json, say
+from gateway.object_ids import is_endpoint_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,6 @@ _REMEDIES = {
     "NotTrusted": f"Name the file of its authority in {CA_BUNDLE}; on the gateway it is pki/ca.crt.",
 }
 """What to do about errors of the client, by their codes; the API's own sentences say so themselves."""
-_ENDPOINT_ID = re.compile(r"cvpn-endpoint-[0-9a-f]{17}")
 _SHARED_OPTIONS = (
     inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=ConfigOption),
     inspect.Parameter("api_url", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ApiUrlOption),
@@ -132,7 +131,7 @@ class Service:
 
     def endpoint(self, wanted: str | None) -> str:
         """The id of the endpoint that is meant. Ends the command with a sentence where none or several are."""
-        if wanted and _ENDPOINT_ID.fullmatch(wanted):
+        if wanted and is_endpoint_id(wanted):
             return wanted
         endpoints = self.list("DescribeClientVpnEndpoints", "ClientVpnEndpoints")
         found = [endpoint for endpoint in endpoints if wanted in (None, name_of(endpoint))]

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.control_socket import ControlError
+from gateway.object_ids import endpoint_id
 from tests.lab.config import build_toml, endpoint, gateway_config, rule
 from tests.unit.gateway.world import pki
 
@@ -222,9 +223,12 @@ def test_explain_needs_no_gateway_for_groups(config: str) -> None:
 
 def test_explain_asks_the_gateway_about_an_endpoint_made_at_run_time(daemon: FakeDaemon, config: str) -> None:
     daemon.answers["explain"] = {"text": "denied"}
-    arguments = ["--groups", "a", "--endpoint", "cvpn-endpoint-1", "--to", "10.20.0.9"]
-    assert CliRunner().invoke(app, ["explain", "--config", config, *arguments]).stdout == "denied\n"
-    assert daemon.asked[0]["endpoint"] == "cvpn-endpoint-1"
+    made = "cvpn-endpoint-0123456789abcdef0"
+    question = ["explain", "--config", config, "--groups", "engineering", "--to", "10.20.0.9", "--endpoint"]
+    assert CliRunner().invoke(app, [*question, made]).stdout == "denied\n"
+    assert [asked["endpoint"] for asked in daemon.asked] == [made]
+    assert "10.20.0.9 is allowed" in CliRunner().invoke(app, [*question, endpoint_id("main")]).stdout
+    assert len(daemon.asked) == 1
 
 
 @pytest.mark.parametrize(
