@@ -9,6 +9,7 @@ from gateway.control_requests import ControlRequests
 from gateway.control_socket import ControlError
 from gateway.endpoint_settings import Terms
 from gateway.fleet import FleetError
+from gateway.object_ids import endpoint_id
 from gateway.reload import ConfigRefused
 from tests.unit.gateway.daemon_facts import daemon_facts
 from tests.unit.gateway.fleet_world import FleetWorld, fleet_world
@@ -104,6 +105,8 @@ async def test_explain_answers_for_a_session_and_for_groups() -> None:
         session = (await ask(requests, request="connections"))[0]["id"]
         allowed = await ask(requests, request="explain", id=session, destination="10.20.0.9", port=443, protocol="tcp")
         denied = await ask(requests, request="explain", groups=["sales"], destination="10.20.0.9")
+        by_id = {"groups": ["sales"], "endpoint": endpoint_id("main")}
+        assert await ask(requests, request="explain", destination="10.20.0.9", **by_id) == denied
         with pytest.raises(ControlError, match="There is no session nobody"):
             await ask(requests, request="explain", id="nobody", destination="10.20.0.9")
         with pytest.raises(ControlError, match='There is no endpoint "else"'):
