@@ -79,6 +79,8 @@ class NativeDataPlane(DataPlane):
         self._streams = NativeStreams(self._core, listener, settings.streams) if listener else None
         self._peers: dict[int, KnownPeer] = {}
         self._tags = itertools.count()
+        self._answers: list[tuple[NativePath, bytes]] | None = None
+        """What is to be sent over UDP when the reports have been said that are being said now."""
         self._is_closed = False
 
     @classmethod
@@ -161,8 +163,16 @@ class NativeDataPlane(DataPlane):
         self._report_all(events, reports)
 
     def _report_all(self, events: PlaneEvents, reports: Sequence[_core.Event]) -> None:
-        for kind, number, path, packet in reports:
-            self._report(events, _core.EVENTS[kind], number, path, packet)
+        """Say these reports. What they are answered with leaves at the end: who carries it on is woken once for all."""
+        answers: list[tuple[NativePath, bytes]] = []
+        self._answers = answers
+        try:
+            for kind, number, path, packet in reports:
+                self._report(events, _core.EVENTS[kind], number, path, packet)
+        finally:
+            self._answers = None
+            for native, packet in answers:
+                self._core.send_control(native, packet)
 
     def _report(self, events: PlaneEvents, kind: str, number: int, path: NativePath, packet: bytes) -> None:
         if kind == "control":
@@ -271,6 +281,9 @@ class NativeDataPlane(DataPlane):
         if self._is_closed:
             return
         native = self._native(path)
+        if self._answers is not None and path.transport is Transport.UDP:
+            self._answers += [(native, packet) for packet in packets]
+            return
         for packet in packets:
             self._core.send_control(native, packet)
 

@@ -24,6 +24,7 @@ from tunnel.plane import Transport
 
 if TYPE_CHECKING:
     from tests.unit.tunnel.plane_suite.conftest import OpenPlane
+    from tunnel.plane import Path as ClientPath
 
 pytestmark = pytest.mark.native
 
@@ -32,6 +33,7 @@ FLOOD = 1000
 REPORTS = (1 << 20) // 64
 """For how many there is room, of the smallest."""
 TARGET = "192.0.2.1"
+UNANSWERABLE = b"\x38unanswerable"
 
 
 def open_native(device: socket.socket, **overrides: Any) -> OpenPlane:
@@ -94,6 +96,33 @@ async def test_a_plane_that_ran_still_answers_and_sends_nothing(nursery: trio.Nu
     assert plane.remove_peer(client.peer_id).ingress_packets == 1
     assert not any(plane.drops().values())
     rig.close()
+
+
+class Answering(Events):
+    """Answers each control packet, unless it is one that nobody can."""
+
+    plane: OpenPlane
+
+    def control_received(self, path: ClientPath, packet: bytes) -> None:
+        if packet == UNANSWERABLE:
+            raise ArithmeticError
+        self.plane.send_control(path, [b"answer to " + packet, b"and more"])
+        super().control_received(path, packet)
+
+
+async def test_what_was_answered_before_a_fault_leaves_all_the_same() -> None:
+    near, far = socket_device()
+    events = Answering()
+    events.plane = plane = open_native(near, workers=1)
+    with far, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", plane.port))
+        client.settimeout(DEADLINE_S)
+        for packet in (b"\x38one", b"\x38two", UNANSWERABLE):
+            client.send(packet)
+        with pytest.RaisesGroup(ArithmeticError):
+            await plane.run(events)
+        answers = [client.recv(100) for _ in range(4)]
+    assert answers == [b"answer to \x38one", b"and more", b"answer to \x38two", b"and more"]
 
 
 async def test_a_device_that_is_gone_ends_the_plane_with_a_sentence() -> None:
