@@ -280,8 +280,8 @@ class SessionKeeper:
         for other in self.sessions.at(session.path):
             if other is not session and other.lease:
                 self.abandon(other, CloseReason.REPLACED, "the client made a new connection from the same address")
-        namesakes = self.sessions.of_name(common_name)
-        for other in namesakes[: self._authorizer.surplus(len(namesakes))]:
+        surplus = self._authorizer.surplus(self.sessions.count_of_name(common_name))
+        for other in self.sessions.oldest_of_name(common_name, surplus):
             self.abandon(other, CloseReason.REPLACED, "the same certificate name made a new connection")
 
     def _establish(self, session: Session, now: float) -> None:

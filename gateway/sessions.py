@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.connection_log import Counters
@@ -187,9 +188,13 @@ class SessionTable:
         """The session of this connection id."""
         return self._by_id.get(connection_id)
 
-    def of_name(self, common_name: str) -> tuple[Session, ...]:
-        """The authorised sessions of one certificate name, the oldest first."""
-        return tuple(self._by_name[common_name].values()) if common_name in self._by_name else ()
+    def count_of_name(self, common_name: str) -> int:
+        """How many authorised sessions one certificate name has."""
+        return len(self._by_name.get(common_name, ()))
+
+    def oldest_of_name(self, common_name: str, count: int) -> tuple[Session, ...]:
+        """At most so many of the authorised sessions of one certificate name, the oldest first."""
+        return tuple(islice(self._by_name.get(common_name, {}).values(), count))
 
     def _leave_path(self, session: Session) -> None:
         way = _way(session.path)

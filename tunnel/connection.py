@@ -6,7 +6,7 @@ HARD_RESET_CLIENT  ───────────────────▶ 
 TLS ClientHello    ◀────────────────▶    TLS, the client's certificate checked
 key method 2       ───────────────────▶  key method 2 at once, since without it a client reads no message;
                                          then `AuthenticationRequested`
-                   ◀───────────────────  `authorize`: `KeyDerived`, PUSH_REPLY (2.4 has to ask for it)
+                   ◀───────────────────  `authorize`: `KeyDerived`, PUSH_REPLY (OpenVPN 3 acknowledges first, 2.4 asks)
 acknowledgement    ───────────────────▶  `KeyActivated`, `Established`
                    ◀────────────────▶    SOFT_RESET from either side: a new key on the same terms
 EXIT               ───────────────────▶  `ExitRequested`, and five seconds later `Closed`
@@ -271,11 +271,15 @@ class ServerConnection(Association):
     def _confirm(self, key: KeySession, now: float) -> bool:
         """Push once the client is ready for it; it has the key when it has acknowledged that.
 
-        OpenVPN 3 drops what arrives before its own key-method-2 block is acknowledged, so a reply that nobody asked
-        for waits, as OpenVPN's server has it, until the client has acknowledged ours.
+        A reply that nobody asked for goes with our key-method-2 block to clients that keep it: they are connected a
+        round trip sooner. With others it waits, as OpenVPN's server always does, until that block is acknowledged.
         """
-        unrequested = self.peer_info.takes_unrequested_push and key.all_acknowledged(now)
-        if self._push_requested or unrequested:
+        info = self.peer_info
+        if (
+            self._push_requested
+            or info.takes_push_beside_key_method
+            or (info.takes_unrequested_push and key.all_acknowledged(now))
+        ):
             # Once: it is delivered reliably, and a client that asks again has not read it yet.
             messages, self._push_reply = self._push_reply, []
             for message in messages:

@@ -92,6 +92,14 @@ class PeerInfo:
         return IvProto.REQUEST_PUSH in self.proto
 
     @property
+    def takes_push_beside_key_method(self) -> bool:
+        """The client keeps an unrequested PUSH_REPLY that comes with the server's key-method-2 block until it is ready.
+
+        OpenVPN 2 reads no text before its key is active, and all that came before then. OpenVPN 3 drops it.
+        """
+        return self.takes_unrequested_push and self.version.startswith("2.")
+
+    @property
     def takes_pushed_mtu(self) -> bool:
         """IV_MTU is there: the client accepts `tun-mtu`."""
         return "IV_MTU" in self.values

@@ -48,13 +48,16 @@ def test_leases_are_found_by_peer_and_by_name_the_oldest_first() -> None:
     for number, one in enumerate(sessions):
         table.add(one)
         table.grant(one, lease(number))
-    assert table.of_name("ana") == tuple(sessions)
+    assert table.oldest_of_name("ana", 9) == tuple(sessions)
+    assert table.oldest_of_name("ana", 1) == (sessions[0],)
+    assert table.count_of_name("ana") == len(sessions)
     assert table.of_peer(1) is sessions[1]
     held = table.revoke(sessions[0])
     assert held == lease(0)
     assert table.revoke(sessions[0]) is None
-    assert table.of_name("ana") == tuple(sessions[1:])
-    assert table.of_name("bob") == ()
+    assert table.oldest_of_name("ana", 9) == tuple(sessions[1:])
+    assert table.oldest_of_name("bob", 9) == ()
+    assert table.count_of_name("bob") == 0
     assert table.lease_count == 2
 
 

@@ -18,11 +18,11 @@ CLIENTS_LAST = 6
 class WatchedLink(Link):
     """Notes what the server sends and when, and loses one of the client's packets, the first of which is 1."""
 
-    def __init__(self, version: str = "1.3", lost: int | None = None) -> None:
+    def __init__(self, version: str = "1.3", lost: int | None = None, client: str = "2.6.14") -> None:
         self.said: list[tuple[float, Opcode]] = []
         self.client_packets = 0
         self.lost = lost
-        super().__init__(ClientConfig(tls=client_tls(version)))
+        super().__init__(ClientConfig(tls=client_tls(version), extra_peer_info=(("IV_VER", client),)))
 
     def _send(self, packet: bytes, *, to_server: bool) -> None:
         if to_server:
@@ -38,19 +38,31 @@ class WatchedLink(Link):
         return [opcode for at, opcode in self.said if at == pytest.approx(moment)]
 
 
-def test_tickets_acknowledgements_and_the_key_method_leave_in_one_packet() -> None:
+def test_tickets_acknowledgements_the_key_method_and_the_push_leave_in_one_packet() -> None:
     link = WatchedLink()
     link.run(1)
     assert Established() in link.server_events
     assert link.said_at(3) == [Opcode.ACK_V1, Opcode.CONTROL_V1, Opcode.CONTROL_V1]  # TLS, up to Finished
     assert link.said_at(5) == [Opcode.CONTROL_V1]
+    assert len(link.said) == 5
+
+
+@pytest.mark.parametrize("client", ["3.11", ""])
+def test_who_may_drop_a_push_beside_the_key_method_gets_it_after_an_acknowledgement(client: str) -> None:
+    link = WatchedLink(client=client)
+    link.run(1)
+    assert Established() in link.server_events
+    assert link.said_at(5) == [Opcode.CONTROL_V1]
     assert link.said_at(7) == [Opcode.CONTROL_V1]  # PUSH_REPLY
     assert len(link.said) == 6
 
 
-@pytest.mark.parametrize(("version", "half_round_trips"), [("1.2", 11), ("1.3", 9)])
-def test_a_client_connects_as_fast_as_the_path_allows(version: str, half_round_trips: int) -> None:
-    link = WatchedLink(version)
+@pytest.mark.parametrize(
+    ("version", "client", "half_round_trips"),
+    [("1.2", "2.6.14", 9), ("1.3", "2.6.14", 7), ("1.2", "3.11", 11), ("1.3", "3.11", 9)],
+)
+def test_a_client_connects_as_fast_as_the_path_allows(version: str, client: str, half_round_trips: int) -> None:
+    link = WatchedLink(version, client=client)
     link.run((half_round_trips - 0.5) * HALF_ROUND_TRIP_S)
     assert Established() not in link.server_events
     link.run(HALF_ROUND_TRIP_S)

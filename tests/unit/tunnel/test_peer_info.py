@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def test_a_stock_client_is_understood() -> None:
     assert info.takes_pushed_mtu
     assert info.has_stub_v2
     assert info.takes_unrequested_push
+    assert info.takes_push_beside_key_method
     assert IvProto.DYN_TLS_CRYPT in info.proto
     assert IvProto.DATA_EPOCH not in info.proto
 
@@ -32,6 +34,17 @@ def test_a_client_that_says_nothing_can_nothing() -> None:
     info = parse_peer_info_untrusted("")
     assert info == PeerInfo()
     assert (info.version, info.platform, info.proto, info.ciphers) == ("", "", IvProto(0), ())
+
+
+@pytest.mark.parametrize(
+    ("version", "proto", "early"),
+    [("2.7.0", 4, True), ("2.5.1", 2, False), ("3.11.1", 990, False), ("", 990, False), ("22.1", 4, False)],
+)
+def test_only_openvpn_2_that_need_not_ask_takes_a_push_beside_the_key_method(
+    version: str, proto: int, *, early: bool
+) -> None:
+    info = parse_peer_info_untrusted(build_peer_info({"IV_VER": version, "IV_PROTO": str(proto)}))
+    assert info.takes_push_beside_key_method is early
 
 
 def test_ncp_2_without_ciphers_means_the_two_gcm_ciphers() -> None:
