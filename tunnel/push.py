@@ -6,6 +6,7 @@ the last with `push-continuation 1`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _options(settings: PushSettings, negotiated: Negotiated, peer_info: PeerInfo
     if settings.redirect_gateway:
         yield f"redirect-gateway def1 bypass-dhcp{' block-local' if settings.block_local else ''}"
     for route in settings.routes:
-        yield f"route {route.network_address} {route.netmask}"
+        yield _route_option(route)
     yield from _dns_options(settings, peer_info)
     yield f"ping {settings.ping_interval_s}"
     yield f"ping-restart {settings.ping_restart_s}"
@@ -100,6 +101,12 @@ def _options(settings: PushSettings, negotiated: Negotiated, peer_info: PeerInfo
     if negotiated.compress_stub_v2:
         yield "compress stub-v2"
     yield from banner_options(settings.banner)
+
+
+@functools.lru_cache(maxsize=1024)
+def _route_option(route: IPv4Network) -> str:
+    """Written once for all the clients that it is pushed to."""
+    return f"route {route.network_address} {route.netmask}"
 
 
 def _dns_options(settings: PushSettings, peer_info: PeerInfo) -> Iterator[str]:

@@ -6,12 +6,14 @@ their addresses and streams by their number alone.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 from tunnel.address_text import to_octets, to_text
 from tunnel.plane import Path, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Address, IPv6Address
 
 __all__ = ["NO_STREAM", "NativePath", "UdpPaths", "stream_path"]
@@ -22,19 +24,22 @@ NativePath = tuple[bytes, int, bytes, int, int]
 NO_STREAM: Final = (1 << 64) - 1
 """No stream ever has this number."""
 _NOWHERE: Final = bytes(16)
+_KNOWN_PATHS: Final = 1024
+"""Of the paths used last, 500 KB: a client that connects is heard several times within a second."""
 
 
 class UdpPaths:
     """Converts the paths of one UDP socket, without loss."""
 
-    __slots__ = ("_listen", "_wildcard")
+    __slots__ = ("_listen", "_wildcard", "to_path")
 
     def __init__(self, listen: IPv4Address | IPv6Address) -> None:
         self._listen = str(listen)
         self._wildcard = listen.is_unspecified
-
-    def to_path(self, native: NativePath) -> Path:
+        self.to_path: Callable[[NativePath], Path] = functools.lru_cache(_KNOWN_PATHS)(self._to_path)
         """A path as control knows it."""
+
+    def _to_path(self, native: NativePath) -> Path:
         remote, port, local, scope, _ = native
         host = to_text(remote)
         if scope:

@@ -119,7 +119,7 @@ class OpenVpn3Client(ClientConnection):
 
 
 def test_nothing_is_pushed_before_the_client_listens() -> None:
-    link = Link(client_config())
+    link = Link(client_config(extra_peer_info=(("IV_VER", "3.11.1"), ("IV_MTU", "1600"))))
     link.client = OpenVpn3Client(link.client_config, reliable_transport=False, now=link.now, unix_time=link.unix_time)
     link.run(5)
     assert Established() in link.client_events
