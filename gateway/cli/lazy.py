@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gateway.cli.options import examples
+from gateway.openssl_settings import load_openssl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class Command:
 
     def load(self, name: str) -> TyperCommand | TyperGroup:
         """Import it."""
+        load_openssl()  # before the module does
         module, _, attribute = self.where.partition(":")
         found = getattr(import_module(module), attribute)
         parent = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
