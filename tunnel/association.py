@@ -130,15 +130,15 @@ class Association(ABC):
         """When `handle_timer` wants to be called; None only after the end."""
         if self._closed:
             return None
-        moments = [timer for key in self._keys.values() if (timer := key.get_timer()) is not None]
-        if self._linger_until is not None:
-            moments.append(self._linger_until)
-        else:
-            moments += [key.deadline for key in self._keys.values() if key.stage is not KeyStage.ACTIVE]
+        lingers = self._linger_until is not None
+        moments = [self._linger_until if lingers else self._renegotiate_at]
+        for key in self._keys.values():
+            moments.append(key.get_timer())
+            if not lingers and key.stage is not KeyStage.ACTIVE:
+                moments.append(key.deadline)
+        if self._expiries and not lingers:
             moments += self._expiries.values()
-            if self._renegotiate_at is not None:
-                moments.append(self._renegotiate_at)
-        return min(moments, default=None)
+        return min([moment for moment in moments if moment is not None], default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due: send again, give up, renegotiate, forget keys."""

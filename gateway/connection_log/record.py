@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING
 
@@ -93,12 +93,19 @@ class ConnectionRecord:
     log_group: str | None = None
     """The log group that it goes to; None where the endpoint has no connection log."""
     log_stream: str | None = None
+    _json: str = field(default="", init=False, repr=False, compare=False)
 
     def as_json(self) -> str:
         """Every key, AWS's first and in AWS's order, as one line. Whatever text holds, it is escaped.
 
-        Written out, since a dictionary and an encoder cost six times as much, twice for each client that connects.
+        Made once, for the log and for the store.
         """
+        if not self._json:
+            object.__setattr__(self, "_json", self._build_json())
+        return self._json
+
+    def _build_json(self) -> str:
+        """Written out, since a dictionary and an encoder cost six times as much, for each client that connects."""
         return (
             f'{{"connection-log-type": "{self.record_type.value}"'
             f', "connection-attempt-status": "{self.attempt_status.value}"'
