@@ -6,13 +6,14 @@ a record in the log, and who fails on purpose can do so within a round trip. Kno
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 __all__ = ["HalfOpen", "SourceNetwork", "source_network"]
 
-SourceNetwork = IPv4Network | IPv6Network
+SourceNetwork = str
+"""Such as `198.51.100.0/24`: as text, since it is looked up several times for each client that connects."""
 
 IPV4_PREFIX = 24
 """What one attacker, or one office behind NAT, typically has."""
@@ -29,7 +30,7 @@ def source_network(address: str) -> SourceNetwork:
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
     prefix = IPV4_PREFIX if isinstance(parsed, IPv4Address) else IPV6_PREFIX
-    return ip_network((int(parsed).to_bytes(parsed.max_prefixlen // 8, "big"), prefix), strict=False)
+    return str(ip_network((parsed.packed, prefix), strict=False))
 
 
 class HalfOpen:
@@ -39,20 +40,21 @@ class HalfOpen:
         self.limit = limit
         self.limit_per_network = limit_per_network
         self.total = 0
-        self._by_network: Counter[SourceNetwork] = Counter()
+        self._by_network: dict[SourceNetwork, int] = {}
         self._resting: deque[tuple[float, SourceNetwork]] = deque()
         """Until when the places of failed handshakes stay taken, the earliest first."""
-        self._resting_by_network: Counter[SourceNetwork] = Counter()
+        self._resting_by_network: dict[SourceNetwork, int] = {}
 
     def enter(self, address: str, now: float) -> bool:
         """Count one more handshake from this address, or say False where that would be one too many."""
         self._wake(now)
         network = source_network(address)
-        taken = self._by_network[network] + self._resting_by_network[network]
+        in_flight = self._by_network.get(network, 0)
+        taken = in_flight + self._resting_by_network.get(network, 0)
         if self.total >= self.limit or taken >= self.limit_per_network:
             return False
         self.total += 1
-        self._by_network[network] += 1
+        self._by_network[network] = in_flight + 1
         return True
 
     def leave(self, address: str) -> None:
@@ -66,14 +68,14 @@ class HalfOpen:
         self._wake(now)
         network = source_network(address)
         self._resting.append((now + REST_S, network))
-        self._resting_by_network[network] += 1
+        self._resting_by_network[network] = self._resting_by_network.get(network, 0) + 1
 
     def _wake(self, now: float) -> None:
         while self._resting and self._resting[0][0] <= now:
             _take_one(self._resting_by_network, self._resting.popleft()[1])
 
 
-def _take_one(counts: Counter[SourceNetwork], network: SourceNetwork) -> None:
-    counts[network] -= 1
-    if not counts[network]:
-        del counts[network]
+def _take_one(counts: dict[SourceNetwork, int], network: SourceNetwork) -> None:
+    left = counts.pop(network) - 1
+    if left:
+        counts[network] = left
