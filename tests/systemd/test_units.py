@@ -6,6 +6,7 @@ Everything here is one boot; each test leaves both units running, but for the la
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.api.client import ApiClient
 from gateway.object_ids import subnet_id
 from tests.lab import OFFICE_HOST, LabError, OpenVpnClient, eventually
 from tests.systemd.conftest import SOURCES
+from tunnel.nativeplane.priority import GIVES_WAY
 
 if TYPE_CHECKING:
     from tests.lab import Lab
@@ -26,6 +28,8 @@ API = "portway-api.service"
 NET_ADMIN_AND_BIND_SERVICE = 1 << 12 | 1 << 10
 CONFIG = "/etc/portway/config.toml"
 PROFILE = "/var/lib/portway/laptop.ovpn"
+AS_NICE_AS_MOST = 20
+"""RLIMIT_NICE for a nice value of 0 (getrlimit(2))."""
 
 
 def main_pid(host: SystemdHost, unit: str) -> str:
@@ -71,6 +75,20 @@ def test_the_process_holds_what_its_unit_gives_it_and_nothing_more(host: Systemd
 def test_the_native_plane_runs(host: SystemdHost) -> None:
     plane = json.loads(host.run("portway", "status", "--json").stdout)["plane"]
     assert plane["name"] == "native", plane["reason"]
+
+
+@pytest.mark.native
+def test_control_may_give_way_to_the_workers_and_they_keep_their_priority(host: SystemdHost) -> None:
+    main = main_pid(host, GATEWAY)
+    stats = {task.name: (task / "stat").read_text() for task in host.path(f"/proc/{main}/task").iterdir()}
+    nice = {thread: int(stat.rpartition(")")[2].split()[16]) for thread, stat in stats.items()}
+    plane = json.loads(host.run("portway", "status", "--json").stdout)["plane"]
+    assert list(nice.values()).count(0) >= plane["workers"]
+    assert host.show(GATEWAY, "LimitNICE") == {"LimitNICE": str(AS_NICE_AS_MOST)}
+    # Where the container may not raise the limit, all are equals.
+    limits = host.path(f"/proc/{main}/limits").read_text()
+    granted = int(re.search(r"Max nice priority +(\d+)", limits)[1])  # type: ignore[index]  # it is always there
+    assert nice[main] == (GIVES_WAY if granted >= AS_NICE_AS_MOST else 0)
 
 
 def test_what_it_keeps_is_its_own(host: SystemdHost) -> None:

@@ -28,6 +28,7 @@ from tunnel.nativeplane.peers import (
     totals,
     traffic,
 )
+from tunnel.nativeplane.priority import behind_workers
 from tunnel.nativeplane.streams import NativeStreams
 from tunnel.plane import DataPlane, Drop, PeerState, PlaneFacts, Transport
 from tunnel.sockets import open_listener, open_udp_group
@@ -126,14 +127,14 @@ class NativeDataPlane(DataPlane):
     async def run(self, events: PlaneEvents, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move packets until cancelled, then close sockets and device."""
         try:
-            self._core.start()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hand_up_reports, events)
-                if self._udp:
-                    nursery.start_soon(self._hand_up_datagrams, events, self._udp[-1])
-                if self._streams:
-                    nursery.start_soon(self._streams.run, events)
-                task_status.started()
+            with behind_workers(self._core.start):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._hand_up_reports, events)
+                    if self._udp:
+                        nursery.start_soon(self._hand_up_datagrams, events, self._udp[-1])
+                    if self._streams:
+                        nursery.start_soon(self._streams.run, events)
+                    task_status.started()
         finally:
             self.close()
             for path in self._streams.end_all() if self._streams else ():
