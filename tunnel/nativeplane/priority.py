@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -84,4 +86,6 @@ def _may_return(own: int, behind: int) -> bool:
     thread = threading.Thread(target=try_it, name="priority")
     thread.start()
     thread.join()
+    while Path(f"/proc/self/task/{thread.native_id}").exists():
+        time.sleep(0)  # it has ended for Python, and a moment later for the kernel
     return returned.is_set()
