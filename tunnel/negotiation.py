@@ -5,7 +5,6 @@ The inputs are the client's peer info and its options string ("OCC"), both as se
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from tunnel.events import CloseReason
 from tunnel.peer_info import IvProto
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tunnel.data_keys import Cipher
     from tunnel.peer_info import PeerInfo
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Negotiated", "answer_options_string", "negotiate"]
 
 MAX_OPTIONS_STRING = 511
-"""OpenVPN clients keep 512 octets for it, the NUL included, and send no longer one."""
+"""OpenVPN clients keep 512 octets for it, the NUL included."""
 
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
@@ -58,7 +57,7 @@ def negotiate(
     Raises `HandshakeError` with a sentence for its user where the client cannot be served: for the client to
     read it, it goes out as AUTH_FAILED.
     """
-    occ = _parse_options(options[:MAX_OPTIONS_STRING])
+    occ = _parse_options(options)
     _refuse_unsupported(peer_info, occ)
     proto = peer_info.proto
     cc_exit = IvProto.CC_EXIT_NOTIFY in proto
@@ -72,14 +71,13 @@ def negotiate(
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _parse_options(options: str) -> Mapping[str, str]:
-    """`V4,dev-type tun,cipher X,comp-lzo` as first words and the rest, made once for all with one profile."""
+def _parse_options(options: str) -> dict[str, str]:
+    """`V4,dev-type tun,cipher X,comp-lzo` as a mapping of first words to the rest."""
     pairs = (option.partition(" ") for option in options.split(","))
     return {name: value for name, _, value in pairs}
 
 
-def _refuse_unsupported(peer_info: PeerInfo, occ: Mapping[str, str]) -> None:
+def _refuse_unsupported(peer_info: PeerInfo, occ: dict[str, str]) -> None:
     reason = None
     if occ.get("dev-type") == "tap":
         reason = "dev tap is not supported by this gateway: use dev tun"

@@ -95,7 +95,7 @@ class PeerInfo:
     def takes_push_beside_key_method(self) -> bool:
         """The client keeps an unrequested PUSH_REPLY that comes with the server's key-method-2 block until it is ready.
 
-        OpenVPN 2 reads no text before its key is active, and all that came before then. OpenVPN 3 drops it.
+        OpenVPN 2 begins to read text when its key is active, with what has come by then. OpenVPN 3 drops that.
         """
         return self.takes_unrequested_push and self.version.startswith("2.")
 
