@@ -50,6 +50,11 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.states or self.counters or self.events or self.lost_events)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more may have waited than it could take."""
+        return max(len(self.states), len(self.counters), len(self.events)) >= BATCH_ROWS
+
     def rows(self) -> Iterator[Batch]:
         """The same row by row, to find what the database refuses."""
         if self.lost_events:

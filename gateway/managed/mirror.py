@@ -152,12 +152,14 @@ class StoreMirror:
             logger.error("the gateway ends before the store has everything", rows=self._backlog.size)
 
     async def write(self) -> None:
-        """Bring the store up to date now. Raises `StoreError`, and keeps what could not be written."""
+        """Bring what waits to the store now. Raises `StoreError`, and keeps what could not be written."""
         async with self._writing:
             if trio.current_time() >= self._refresh_moment:
                 await self._refresh()
             while batch := self._backlog.batch():
                 await self._carry_out(_Work(batch, self._unix_time(), repeats=self._is_unsure))
+                if not batch.is_full:
+                    break  # what has come meanwhile waits for more of its kind
 
     async def _wait_for_work(self) -> None:
         with trio.move_on_at(self._refresh_moment):

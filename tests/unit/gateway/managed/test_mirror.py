@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -179,6 +180,7 @@ class AwayStore(Store):
         self.away = False
         self.forgets_to_answer = False
         self.transactions = 0
+        self.meanwhile: Callable[[], None] = lambda: None
         self.gate = threading.Event()
         self.gate.set()
         self.left = threading.Event()
@@ -191,6 +193,7 @@ class AwayStore(Store):
         self.transactions += 1
         with super().write(affects_gateways=affects_gateways) as transaction:
             yield transaction
+            self.meanwhile()
         self.left.set()
         if self.forgets_to_answer:
             raise StoreUnavailableError("the database is gone: in the middle of COMMIT")
@@ -308,6 +311,21 @@ async def test_a_crowd_that_connects_is_few_transactions(away: AwayStore) -> Non
             gateway.mirror.note(established(number))
         await until_written(gateway, 1000, away)
     assert away.transactions <= 5
+
+
+async def test_what_comes_while_others_are_written_waits_for_more_of_its_kind(away: AwayStore) -> None:
+    gateway = Gateway(away)
+    newcomers = iter([failed(number) for number in range(1, 10)])
+
+    def one_more() -> None:
+        for newcomer in islice(newcomers, 1):
+            gateway.mirror.note(newcomer)
+
+    away.meanwhile = one_more
+    await gateway.write(established(0), refresh=True)
+    before = away.transactions
+    await gateway.mirror.write()
+    assert (away.transactions - before, gateway.mirror.status().waiting) == (1, 1)
 
 
 async def test_the_task_goes_on_when_the_store_is_back(away: AwayStore) -> None:
