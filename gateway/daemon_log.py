@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import re
+import select
 import sys
 import threading
 import time
@@ -155,18 +156,35 @@ class _Writer:
                 self._waiting.get_nowait()
 
     def _run(self) -> None:
-        while (text := self._next()) is not None:
+        piece = self._wait()
+        while piece is not None:
+            following = self._take()
+            while following and len(piece) + len(following) <= select.PIPE_BUF:
+                piece += following
+                following = self._take()
             with contextlib.suppress(OSError):  # nobody reads this log any more
-                self._write_out(text.encode(errors="backslashreplace"))
+                self._write_out(piece)
             if self._lost and self._waiting.qsize() < LINES_WAITING // 2:
                 self._admit_loss()
+            piece = self._wait() if following == b"" else following
         os.close(self._descriptor)
 
-    def _next(self) -> str | None:
+    def _wait(self) -> bytes | None:
         """Wait for a line, but not at once for another: to wake this thread costs who logs more than the line does."""
         if self._waiting.empty():
             time.sleep(PAUSE_S)
-        return self._waiting.get()
+        return _encode(self._waiting.get())
+
+    def _take(self) -> bytes | None:
+        """A line that waits already; nothing where none does, and None at the end.
+
+        Lines leave together, as many as nobody else's can come between in a pipe: each time that this thread writes,
+        those who work have to let it in again.
+        """
+        try:
+            return _encode(self._waiting.get_nowait())
+        except queue.Empty:
+            return b""
 
     def _write_out(self, octets: bytes) -> None:
         left = memoryview(octets)
@@ -177,3 +195,7 @@ class _Writer:
         with self._counting:
             lost, self._lost = self._lost, 0
         structlog.get_logger("log").error("lines of this log were lost", lines=lost)
+
+
+def _encode(text: str | None) -> bytes | None:
+    return None if text is None else text.encode(errors="backslashreplace")
