@@ -6,7 +6,6 @@ server's side, and the server's tests run against it as well as against stock cl
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -224,7 +223,7 @@ class ClientConnection(Association):
         """Add the wrapped key to the reset, and to the packet behind it where the server kept no state."""
         client_key = self._config.client_key
         if self._resend_wkc and packet.opcode is Opcode.CONTROL_V1 and packet.key_id == 0 and packet.message_id == 1:
-            packet = dataclasses.replace(packet, opcode=Opcode.CONTROL_WKC_V1)
+            packet = packet._replace(opcode=Opcode.CONTROL_WKC_V1)
         sealed = super()._seal(packet)
         return sealed + client_key.wkc if client_key is not None and packet.opcode in WKC_OPCODES else sealed
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunnel.control_key_diagnosis import diagnose_control_key_untrusted
 from tunnel.control_wrap import ControlWrap, PlainWrap, TlsAuthWrap, TlsCryptWrap
@@ -159,8 +159,7 @@ class Admission:
     """Of a tls-crypt-v2 client key, if it has any."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
+class _Opened(NamedTuple):
     """A packet that one of the keys verifies."""
 
     protection: Protection

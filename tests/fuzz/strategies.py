@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -78,7 +77,7 @@ def authentic_packets(draw: st.DrawFn, own: bytes, theirs: bytes, payloads: Sear
         draw(payloads),
     )
     if opcode is Opcode.ACK_V1 and draw(st.booleans()):
-        return dataclasses.replace(packet, message_id=None, payload=b"")
+        return packet._replace(message_id=None, payload=b"")
     return packet
 
 

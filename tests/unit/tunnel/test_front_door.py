@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.unit.tunnel.knocking import (
@@ -137,7 +135,7 @@ def test_a_cookie_admits_nobody_at_another_address(protection: Protection, remot
 def test_a_cookie_admits_no_other_client_session() -> None:
     door, peer = FrontDoor(ALL_KEYS), client(Protection.TLS_CRYPT)
     cookie = peer.read(knock(door, peer.reset())).session_id
-    packet = replace(peer.returning(cookie), session_id=b"\x99" * 8)
+    packet = peer.returning(cookie)._replace(session_id=b"\x99" * 8)
     assert ignored(knock(door, peer.build(packet))) is IgnoreReason.WRONG_COOKIE
 
 
@@ -160,7 +158,7 @@ def test_only_the_first_ids_of_a_handshake_are_admitted(
 ) -> None:
     door, peer = FrontDoor(ALL_KEYS), client(protection)
     cookie = peer.read(knock(door, peer.reset())).session_id
-    packet: ControlPacket = replace(peer.returning(cookie), **change)  # type: ignore[arg-type]
+    packet = peer.returning(cookie)._replace(**change)  # type: ignore[arg-type]
     decision = knock(door, peer.build(packet))
     assert isinstance(decision, Admission if good else Ignored)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -200,9 +199,9 @@ def test_a_reliable_transport_never_sees_a_message_twice() -> None:
 @pytest.mark.parametrize(
     "packet",
     [
-        replace(from_client(0, 0), remote_session_id=OTHER),
-        replace(from_client(0), session_id=OTHER),
-        replace(from_client(0), key_id=1),
+        from_client(0, 0)._replace(remote_session_id=OTHER),
+        from_client(0)._replace(session_id=OTHER),
+        from_client(0)._replace(key_id=1),
     ],
     ids=["acknowledges another session", "from another session", "of another key id"],
 )
