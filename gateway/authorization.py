@@ -58,18 +58,18 @@ class Authorizer:
         self._tables.clear()
         self._named_groups = _named_groups(spec)
 
-    def identify(self, chain: tuple[x509.Certificate, ...]) -> Identity:
+    def identify(self, certificate: x509.Certificate | None) -> Identity:
         """Who the holder of this certificate is. Raises `Refusal`."""
-        if not chain:
+        if certificate is None:
             raise Refusal(CloseReason.NO_CERTIFICATE, "no certificate was presented")
         try:
-            return identify(chain[0], self._spec.authentication.groups_from)
+            return identify(certificate, self._spec.authentication.groups_from)
         except IdentityError as error:
             raise Refusal(CloseReason.CERTIFICATE_REFUSED, str(error)) from error
 
-    def identify_again(self, held: Identity, chain: tuple[x509.Certificate, ...]) -> Identity:
+    def identify_again(self, held: Identity, certificate: x509.Certificate | None) -> Identity:
         """Who a session's holder is after a renegotiation: the same name and groups, or `Refusal`."""
-        identity = self.identify(chain)
+        identity = self.identify(certificate)
         if (identity.common_name, identity.groups) != (held.common_name, held.groups):
             raise Refusal(CloseReason.IDENTITY_CHANGED, "the certificate is another one than the session began with")
         return identity
@@ -77,7 +77,7 @@ class Authorizer:
     def claimed(self, refused: x509.Certificate) -> Identity | None:
         """Whom a refused certificate names: for the log, and for nothing else."""
         try:
-            return self.identify((refused,))
+            return self.identify(refused)
         except Refusal:
             return None
 
@@ -91,13 +91,13 @@ class Authorizer:
         limit = self._spec.sessions_per_client
         return max(0, sessions + 1 - limit) if limit else 0
 
-    def lease(self, identity: Identity, chain: tuple[x509.Certificate, ...]) -> Lease:
+    def lease(self, identity: Identity) -> Lease:
         """Give the client an address and a peer id. Raises `Refusal`."""
         try:
             address = self.pool.lease(identity.common_name)
         except PoolExhausted as error:
             raise Refusal(CloseReason.POOL_EXHAUSTED, "the gateway has no free address; try again later") from error
-        return Lease(self._peer_ids.take(), address, identity, chain)
+        return Lease(self._peer_ids.take(), address, identity)
 
     def release(self, lease: Lease) -> None:
         """Take back what `lease` gave."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.authorization import Authorizer
     from gateway.endpoint_settings import Terms
     from gateway.session_keeper import SessionKeeper
-    from gateway.sessions import Lease, Session
+    from gateway.sessions import Session
     from policy import EndpointChange
     from tunnel import DataPlane
 
@@ -81,30 +81,25 @@ async def _look_again(sessions: Iterable[Session], terms: Terms, keeper: Session
     reverifier = await trio.to_thread.run_sync(Reverifier, terms.spec.authentication)
 
     def order(session: Session) -> bool:
-        return session.lease is not None and not reverifier.is_suspect(session.lease.certificate_chain)
+        return session.lease is not None and not reverifier.is_suspect(session.lease.identity.serial_number)
 
     def judge(session: Session) -> None:
-        if session.lease is not None:
-            _judge(session, session.lease, reverifier, keeper, authorizer)
-        else:  # its certificate may have been verified by what was trusted before
+        chain = session.connection.certificate_chain()
+        if session.lease is None or not chain:  # it may have been verified by what was trusted before
             keeper.abandon(session, CloseReason.RECONFIGURED, RECONNECT)
+            return
+        fault = reverifier.find_fault(chain)
+        if fault is not None:
+            keeper.refuse(session, *fault)
+            return
+        try:
+            identity = authorizer.identify(chain[0].to_cryptography())
+        except Refusal as refusal:
+            keeper.refuse(session, refusal.reason, refusal.text)
+        else:
+            keeper.sessions.grant(session, replace(session.lease, identity=identity))
 
     await _for_each(sorted(sessions, key=order), judge)
-
-
-def _judge(
-    session: Session, lease: Lease, reverifier: Reverifier, keeper: SessionKeeper, authorizer: Authorizer
-) -> None:
-    fault = reverifier.find_fault(lease.certificate_chain)
-    if fault is not None:
-        keeper.refuse(session, *fault)
-        return
-    try:
-        identity = authorizer.identify(lease.certificate_chain)
-    except Refusal as refusal:
-        keeper.refuse(session, refusal.reason, refusal.text)
-    else:
-        keeper.sessions.grant(session, replace(lease, identity=identity))
 
 
 async def _for_each(sessions: Iterable[Session], act: Callable[[Session], None]) -> None:

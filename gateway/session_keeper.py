@@ -254,12 +254,12 @@ class SessionKeeper:
         negotiated = session.connection.negotiated
         if negotiated is None:
             raise Refusal(CloseReason.PROTOCOL_ERROR, "nothing was negotiated with this client")
-        identity = session.identity = self._authorizer.identify(event.certificate_chain)
+        identity = session.identity = self._authorizer.identify(event.certificate)
         session.proven = True
         session.tls_version = session.connection.tls_version
         self._make_way(session, identity.common_name)
         self._authorizer.check_room(self.sessions.lease_count)
-        lease = self._authorizer.lease(identity, event.certificate_chain)
+        lease = self._authorizer.lease(identity)
         try:
             self._plane.add_peer(self._authorizer.peer(lease, session.path, negotiated))
         except Exception:
@@ -271,9 +271,8 @@ class SessionKeeper:
     def _admit_again(self, session: Session, event: AuthenticationRequested) -> None:
         """Let a renegotiation go on, perhaps with a renewed certificate. Raises `Refusal`."""
         if session.lease is not None:
-            identity = self._authorizer.identify_again(session.lease.identity, event.certificate_chain)
-            lease = replace(session.lease, identity=identity, certificate_chain=event.certificate_chain)
-            self.sessions.grant(session, lease)
+            identity = self._authorizer.identify_again(session.lease.identity, event.certificate)
+            self.sessions.grant(session, replace(session.lease, identity=identity))
 
     def _make_way(self, session: Session, common_name: str) -> None:
         """End the sessions that this one replaces: its client's former one here, and its name's surplus, the oldest."""

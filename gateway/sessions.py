@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
-    from cryptography import x509
-
     from gateway.identity import Identity
     from tunnel import Path, ServerConnection, Traffic
 
@@ -35,8 +33,6 @@ class Lease:
     peer_id: int
     address: IPv4Address
     identity: Identity
-    certificate_chain: tuple[x509.Certificate, ...]
-    """As TLS verified it, to be verified again when authorities or revocations change."""
 
 
 @dataclass(slots=True, eq=False)

@@ -14,6 +14,8 @@ from OpenSSL import crypto
 from tunnel import CloseReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from policy import CertificateAuthentication
 
 __all__ = ["Reverifier"]
@@ -50,11 +52,11 @@ class Reverifier:
         self._whole_chain = _store(authorities, lists, flags.CRL_CHECK | flags.CRL_CHECK_ALL)
         self._listed = frozenset(revoked.serial_number for one in lists for revoked in one)
 
-    def is_suspect(self, chain: tuple[x509.Certificate, ...]) -> bool:
-        """Whether a revocation list has this client's serial number: worth looking at before all others."""
-        return chain[0].serial_number in self._listed
+    def is_suspect(self, serial_number: int) -> bool:
+        """Whether a revocation list has a client's serial number: worth looking at before all others."""
+        return serial_number in self._listed
 
-    def find_fault(self, chain: tuple[x509.Certificate, ...]) -> tuple[CloseReason, str] | None:
+    def find_fault(self, chain: Sequence[crypto.X509]) -> tuple[CloseReason, str] | None:
         """Why a client with this chain, its own certificate first, may not stay; None where it may.
 
         A revocation list is demanded of the issuer of the client's certificate alone, as in the handshake: for
@@ -67,8 +69,8 @@ class Reverifier:
         return _REASONS.get(number, CloseReason.UNKNOWN_CA), f"the certificate is no longer accepted: {text}"
 
 
-def _verify(store: crypto.X509Store, chain: tuple[x509.Certificate, ...]) -> crypto.X509StoreContextError | None:
-    own, *others = (crypto.X509.from_cryptography(certificate) for certificate in chain)
+def _verify(store: crypto.X509Store, chain: Sequence[crypto.X509]) -> crypto.X509StoreContextError | None:
+    own, *others = chain
     try:
         crypto.X509StoreContext(store, own, others).verify_certificate()
     except crypto.X509StoreContextError as fault:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptography import x509
+    from OpenSSL import crypto
 
     from tunnel.front_door import Admission
     from tunnel.key_session import KeySession
@@ -125,6 +126,14 @@ class ServerConnection(Association):
             self.bad_packets += 1
         except HandshakeError as error:
             self._fail(error, now)
+
+    def certificate_chain(self) -> tuple[crypto.X509, ...]:
+        """The client's certificates by which it was authorised last, as TLS verified them, its own first.
+
+        Empty before the first time, and after the end.
+        """
+        authorized = [key for key in self._keys.values() if key.stage in (KeyStage.CONFIRMING, KeyStage.ACTIVE)]
+        return authorized[-1].tls.peer_chain() if authorized else ()
 
     # Decisions from above
 
@@ -233,12 +242,12 @@ class ServerConnection(Association):
                     dynamic_tls_crypt=self._config.dynamic_tls_crypt,
                 )
             except HandshakeError as error:
-                self.refused_certificate = next(iter(key.tls.peer_chain()), None)
+                self.refused_certificate = key.tls.peer_certificate()
                 self.refuse(error.reason, error.text, now)
                 return
-        chain = key.tls.peer_chain()
+        certificate = key.tls.peer_certificate()
         self._events.append(
-            AuthenticationRequested(chain, block.username, block.password, self.peer_info, renegotiation)
+            AuthenticationRequested(certificate, block.username, block.password, self.peer_info, renegotiation)
         )
 
     def _message_received(self, message: str, now: float) -> None:

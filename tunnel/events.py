@@ -91,8 +91,8 @@ class CloseReason(enum.Enum):
 class AuthenticationRequested:
     """The client has proved its certificate and sent its key-method-2 block: decide with `authorize` or `refuse`."""
 
-    certificate_chain: tuple[x509.Certificate, ...]
-    """As verified by TLS, the client's own first."""
+    certificate: x509.Certificate | None
+    """The client's own, as verified by TLS."""
     username: str
     password: str
     """Never log it; empty where the client sent none."""

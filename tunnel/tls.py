@@ -10,7 +10,6 @@ renegotiation inside TLS, a client certificate required and checked for client a
 from __future__ import annotations
 
 import contextlib
-import functools
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -230,16 +229,19 @@ class TlsSession:
         """Keying material by the TLS exporter (RFC 5705), without a context."""
         return self._connection.export_keying_material(label, size, None)
 
-    def peer_chain(self) -> tuple[x509.Certificate, ...]:
-        """The peer's verified certificates, its own first; empty before the handshake is complete.
+    def peer_chain(self) -> tuple[crypto.X509, ...]:
+        """The verified certificates of the peer as OpenSSL has them, its own first; none before TLS is up."""
+        return tuple(self._connection.get_verified_chain() or ()) if self.handshake_complete else ()
 
-        Raises `HandshakeError` for a certificate that OpenSSL lets pass, and `cryptography` cannot read.
+    def peer_certificate(self) -> x509.Certificate | None:
+        """The peer's own, verified certificate; None before the handshake is complete, and where it has none.
+
+        Raises `HandshakeError` for one that OpenSSL lets pass, and `cryptography` cannot read.
         """
-        chain = self._connection.get_verified_chain()
-        if not chain:
-            return ()
+        if not self.handshake_complete:
+            return None
         try:
-            return chain[0].to_cryptography(), *map(_read_issuer, chain[1:])
+            return self._connection.get_peer_certificate(as_cryptography=True)
         except _UNREADABLE as error:
             text = f"The client's certificate was refused: it cannot be read ({error})."
             raise HandshakeError(CloseReason.CERTIFICATE_REFUSED, text) from error
@@ -257,16 +259,6 @@ class TlsSession:
             if fragment in text:
                 return HandshakeError(reason, f"TLS failed: {text}.")
         return HandshakeError(CloseReason.TLS_FAILED, f"TLS failed: {text}.")
-
-
-def _read_issuer(certificate: crypto.X509) -> x509.Certificate:
-    return _load_issuer(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
-
-
-@functools.lru_cache(maxsize=64)
-def _load_issuer(der: bytes) -> x509.Certificate:
-    """Make one object of each issuer for all the clients that it has vouched for."""
-    return x509.load_der_x509_certificate(der)
 
 
 def _new_context(minimum_version: str) -> SSL.Context:

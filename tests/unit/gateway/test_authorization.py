@@ -12,31 +12,31 @@ from tunnel.events import CloseReason
 ANA = Identity("ana", ("engineering",), 1)
 
 
-def chain(name: str, *groups: str) -> tuple[x509.Certificate, ...]:
+def certificate(name: str, *groups: str) -> x509.Certificate:
     pki().client(name, *groups)
-    return (x509.load_pem_x509_certificate(pki().read(f"{name}.crt")),)
+    return x509.load_pem_x509_certificate(pki().read(f"{name}.crt"))
 
 
 def test_the_client_is_whom_the_certificate_names() -> None:
-    identity = Authorizer(make_spec()).identify(chain("dora", "engineering"))
+    identity = Authorizer(make_spec()).identify(certificate("dora", "engineering"))
     assert (identity.common_name, identity.groups) == ("dora", ("engineering",))
 
 
 def test_no_certificate_is_a_refusal() -> None:
     with pytest.raises(Refusal) as refusal:
-        Authorizer(make_spec()).identify(())
+        Authorizer(make_spec()).identify(None)
     assert refusal.value.reason is CloseReason.NO_CERTIFICATE
 
 
 def test_a_pool_that_is_used_up_is_a_refusal_and_a_release_makes_room() -> None:
     authorizer = Authorizer(make_spec(client_cidr_block=IPv4Network("10.80.0.0/30")))
-    lease = authorizer.lease(ANA, ())
+    lease = authorizer.lease(ANA)
     assert (lease.peer_id, lease.address) == (0, IPv4Address("10.80.0.2"))
     with pytest.raises(Refusal) as refusal:
-        authorizer.lease(ANA, ())
+        authorizer.lease(ANA)
     assert refusal.value.reason is CloseReason.POOL_EXHAUSTED
     authorizer.release(lease)
-    assert authorizer.lease(ANA, ()) == lease
+    assert authorizer.lease(ANA) == lease
 
 
 @pytest.mark.parametrize(("limit", "sessions", "surplus"), [(1, 0, 0), (1, 1, 1), (2, 1, 0), (2, 3, 2), (0, 9, 0)])
@@ -58,11 +58,11 @@ def test_tables_are_compiled_once_for_each_set_of_groups_that_rules_name() -> No
 
 def test_clients_are_told_what_the_spec_says() -> None:
     split = Authorizer(make_spec(login_banner="For work only.", client_route_enforcement=True))
-    push = split.push(split.lease(ANA, ()))
+    push = split.push(split.lease(ANA))
     assert push.routes == (OFFICE, IPv4Network("10.30.0.0/24"))
     assert (push.redirect_gateway, push.block_local) == (False, False)
     assert push.banner == "For work only."
     full = Authorizer(make_spec(split_tunnel=False, client_route_enforcement=True, routes=(Route(OFFICE, "office"),)))
-    push = full.push(full.lease(ANA, ()))
+    push = full.push(full.lease(ANA))
     assert (push.redirect_gateway, push.block_local) == (True, True)
     assert push.routes == ()

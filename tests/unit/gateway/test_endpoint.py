@@ -413,7 +413,7 @@ def test_a_renewed_certificate_of_the_same_name_is_welcome() -> None:
     assert world.plane.peers[0].active == 1
     assert session.lease is not None
     assert before is not None
-    assert session.lease.certificate_chain != before.certificate_chain
+    assert session.lease.identity.serial_number != before.identity.serial_number
     assert session.lease.address == before.address
     assert world.log.told == [SUCCESS]
 

@@ -20,7 +20,7 @@ def session(number: int, path: Path = HERE) -> Session:
 
 
 def lease(peer_id: int, name: str = "ana") -> Lease:
-    return Lease(peer_id, IPv4Address("10.80.0.2") + peer_id, Identity(name, (), 1), ())
+    return Lease(peer_id, IPv4Address("10.80.0.2") + peer_id, Identity(name, (), 1))
 
 
 def test_a_session_is_found_by_path_and_session_id() -> None:

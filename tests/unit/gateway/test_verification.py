@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from cryptography import x509
+from OpenSSL import crypto
 
 from gateway.verification import Reverifier
 from policy import CertificateAuthentication
@@ -8,9 +8,9 @@ from tests.unit.gateway.world import TestPki, pki
 from tunnel.events import CloseReason
 
 
-def chain(of: TestPki, name: str) -> tuple[x509.Certificate, ...]:
+def chain(of: TestPki, name: str) -> tuple[crypto.X509, ...]:
     of.client(name)
-    return (x509.load_pem_x509_certificate(of.read(f"{name}.crt")), x509.load_pem_x509_certificate(of.read("ca.crt")))
+    return tuple(crypto.load_certificate(crypto.FILETYPE_PEM, of.read(file)) for file in (f"{name}.crt", "ca.crt"))
 
 
 def authentication(of: TestPki, *, crl: bytes | None) -> CertificateAuthentication:

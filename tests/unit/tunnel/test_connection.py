@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.tunnel.link import UNIX_TIME, Link, Weather, client_tls, server_config
+from tests.lab.authority import LabAuthority
+from tests.unit.tunnel.link import PUSH, UNIX_TIME, Link, Weather, client_tls, server_config
 from tunnel.client import MODERN_CLIENT, ClientConfig, ClientConnection
 from tunnel.control_wrap import TlsAuthWrap, TlsCryptWrap
 from tunnel.data_keys import Cipher
@@ -23,8 +26,12 @@ from tunnel.front_door import FrontDoorKeys
 from tunnel.key_session import KeyStage
 from tunnel.peer_info import IvProto
 from tunnel.static_key import KeyDirection, StaticKey
+from tunnel.tls import TlsClientContext, TlsServerContext
 from tunnel.tls_crypt_v2 import Metadata, generate_client_key, generate_server_key
 from tunnel.wire import Opcode, opcode_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = StaticKey(bytes(range(256)))
 SERVER_KEY = generate_server_key()
@@ -177,6 +184,43 @@ def test_no_configuration_leaves_before_the_client_is_authorised() -> None:
     assert any(isinstance(event, AuthenticationRequested) for event in link.server_events)
     assert not link.client.options
     assert not link.derived(link.server_events)
+
+
+def test_a_clients_certificates_are_those_by_which_it_was_authorised_last(tmp_path: Path) -> None:
+    authority = LabAuthority(tmp_path)
+    ca, host = authority.certificate.read_bytes(), authority.server()
+
+    def client_of(name: str) -> TlsClientContext:
+        issued = authority.client(name)
+        return TlsClientContext(
+            server_ca=ca, certificate_chain=issued.certificate.read_bytes(), private_key=issued.key.read_bytes()
+        )
+
+    def chain() -> list[str]:
+        assert link.server is not None
+        return [each.to_cryptography().subject.rfc4514_string() for each in link.server.certificate_chain()]
+
+    context = TlsServerContext(
+        certificate_chain=host.certificate.read_bytes(), private_key=host.key.read_bytes(), client_ca=ca
+    )
+    link = Link(client_config(tls=client_of("ana")), config=server_config(tls=context), authorizes=False)
+    link.run(2)
+    assert link.server is not None
+    assert chain() == []
+    link.server.authorize(PUSH, link.now)
+    link.run(2)
+    own, issuer = chain()
+    assert own == "CN=ana"
+    link.client._config = replace(link.client._config, tls=client_of("bob"))
+    link.client.renegotiate(link.now)
+    link.run(2)
+    assert chain() == [own, issuer]
+    link.server.authorize(None, link.now)
+    assert chain() == ["CN=bob", issuer]
+    link.run(2)
+    assert chain() == ["CN=bob", issuer]
+    link.server.abandon(CloseReason.TERMINATED, "over")
+    assert chain() == []
 
 
 @pytest.mark.parametrize(
