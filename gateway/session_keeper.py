@@ -170,7 +170,8 @@ class SessionKeeper:
             packets = session.connection.packets_to_send(now)
             if packets:
                 self._plane.send_control(session.path, packets)
-            self._take_events(session, now)
+            if session.connection.is_closed:  # which packets that cannot be sent may lead to
+                self._take_events(session, now)
         except Exception:
             self._logger.exception("session failed", connection_id=session.connection_id)
             self._clean_up(session)

@@ -25,19 +25,20 @@ NO_STREAM: Final = (1 << 64) - 1
 """No stream ever has this number."""
 _NOWHERE: Final = bytes(16)
 _KNOWN_PATHS: Final = 1024
-"""Of the paths used last, 500 KB: a client that connects is heard several times within a second."""
+"""Of the paths used last, 1 MB: a client that connects is heard several times within a second."""
 
 
 class UdpPaths:
     """Converts the paths of one UDP socket, without loss."""
 
-    __slots__ = ("_listen", "_wildcard", "to_path")
+    __slots__ = ("_listen", "_native", "_wildcard", "to_path")
 
     def __init__(self, listen: IPv4Address | IPv6Address) -> None:
         self._listen = str(listen)
         self._wildcard = listen.is_unspecified
         self.to_path: Callable[[NativePath], Path] = functools.lru_cache(_KNOWN_PATHS)(self._to_path)
         """A path as control knows it."""
+        self._native = functools.lru_cache(_KNOWN_PATHS)(self._to_native)
 
     def _to_path(self, native: NativePath) -> Path:
         remote, port, local, scope, _ = native
@@ -48,9 +49,12 @@ class UdpPaths:
 
     def to_native(self, path: Path) -> NativePath:
         """The native path that `to_path` made this path of."""
-        host, _, scope = path.remote[0].partition("%")
-        chosen = self._wildcard and path.local not in ("", self._listen)
-        return to_octets(host), path.remote[1], to_octets(path.local) if chosen else _NOWHERE, int(scope or 0), 0
+        return self._native(path.remote, path.local)
+
+    def _to_native(self, remote: tuple[str, int], local: str) -> NativePath:
+        host, _, scope = remote[0].partition("%")
+        chosen = self._wildcard and local not in ("", self._listen)
+        return to_octets(host), remote[1], to_octets(local) if chosen else _NOWHERE, int(scope or 0), 0
 
 
 def stream_path(number: int) -> NativePath:

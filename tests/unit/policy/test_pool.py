@@ -179,7 +179,7 @@ class PoolModel(RuleBasedStateMachine):
         assert self.pool.leases == self.leased
         assert self.pool.used == len(self.leased)
         assert self.pool.capacity == len(self.hosts)
-        assert list(self.pool._free.items()) == self.released
+        assert list(self.pool._free.items()) == [(int(address), owner) for address, owner in self.released]
 
 
 TestPoolModel = PoolModel.TestCase
