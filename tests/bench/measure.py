@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from tests.bench.calls import measure_reads, measure_rule_changes
 from tests.bench.managed import Endpoint, managed_config, start_api, store_url, wait_for_daemon
 from tests.bench.rig import Rig
-from tests.bench.scenarios import Connects, Crowd, Latency, Packets, Reads, RuleChanges, Streams
+from tests.bench.scenarios import Connects, Crowd, Flooded, Latency, Packets, Reads, RuleChanges, Streams
 from tests.bench.servers import SERVERS, Contestant, Material
-from tests.bench.sessions import measure_connects, measure_crowd, measure_latency
+from tests.bench.sessions import measure_connects, measure_crowd, measure_flooded, measure_latency
 from tests.bench.transfers import measure_packets, measure_streams
 from tests.lab import Gateway, Lab
 
@@ -50,7 +50,7 @@ def _namespaces(work: Work) -> int:
     match work:
         case Streams(clients=count):
             return count
-        case Latency():
+        case Latency() | Flooded():
             return 2
         case _:
             return 1
@@ -66,6 +66,8 @@ def _measure(rig: Rig, work: Work) -> Figures:
             return measure_latency(rig, work)
         case Connects():
             return measure_connects(rig, work)
+        case Flooded():
+            return measure_flooded(rig, work)
         case Crowd():
             return measure_crowd(rig, work)
         case _:

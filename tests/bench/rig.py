@@ -101,24 +101,31 @@ class Rig:
             raise
         return client
 
-    def load(self, role: str, *options: object, number: int = 1) -> LoadProcess:
-        """A load that connects clients from the namespace of the given number."""
+    def load(self, role: str, *options: object, number: int = 1, nice: int | None = None) -> LoadProcess:
+        """A load that connects clients from the namespace of the given number; `nice` is its role's without another."""
         access = [
             *("--server", f"{self.lab.gateway_address(number)}:{PORT}"),
             *("--material", self.material.directory),
             *("--cipher", self.setting.cipher),
             "--offload" if self.setting.udp_offload else "--no-offload",
         ]
-        return self._start(self.lab.clients[number - 1], role, *access, *options)
+        return self._start(self.lab.clients[number - 1], role, *access, *options, nice=nice)
 
     def office(self, role: str, *options: object) -> LoadProcess:
         """A load on the far side, in the office."""
         return self._start(self.lab.office, role, *options)
 
-    def _start(self, namespace: Namespace, role: str, *options: object) -> LoadProcess:
+    def _start(self, namespace: Namespace, role: str, *options: object, nice: int | None = None) -> LoadProcess:
         if self.setting.transport != "udp":
             raise LabError("the load client speaks UDP only")
-        python = ["nice", "-n", str(NICE.get(role, 0)), sys.executable, "-m", "tests.bench.load"]
+        python = [
+            "nice",
+            "-n",
+            str(NICE.get(role, 0) if nice is None else nice),
+            sys.executable,
+            "-m",
+            "tests.bench.load",
+        ]
         arguments = [role, "--library", self.library, *options]
         command = namespace.command(*python, *(str(argument) for argument in arguments))
         return LoadProcess(command, log=self.lab.log(role))

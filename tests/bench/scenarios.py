@@ -17,6 +17,7 @@ __all__ = [
     "SCENARIOS",
     "Connects",
     "Crowd",
+    "Flooded",
     "Latency",
     "Packets",
     "Peer",
@@ -96,6 +97,14 @@ class Connects:
 
 
 @dataclass(frozen=True, slots=True)
+class Flooded:
+    """Clients that connect in peace, and while another sends as many packets as it can."""
+
+    sizes: tuple[int, ...] = (64,)
+    connects_per_s: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Crowd:
     """As many clients as this, connected and all of them pinging."""
 
@@ -126,7 +135,7 @@ class RuleChanges:
     changes: int = 20
 
 
-Work = Streams | Packets | Latency | Connects | Crowd | Reads | RuleChanges
+Work = Streams | Packets | Latency | Connects | Flooded | Crowd | Reads | RuleChanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +193,12 @@ SCENARIOS = (
         quick=True,
     ),
     Scenario("connects", "clients that connect as fast as they can, 16 at a time, and stay", Connects(), quick=True),
+    Scenario(
+        "connects-flooded",
+        "20 clients a second that connect, in peace and while another floods with 64-octet packets",
+        Flooded(),
+        quick=True,
+    ),
     Scenario("crowd", "5,000 clients connected, all of them pinging", Crowd()),
     Scenario("api-read", "the API reads an endpoint with 200 rules and 1,000 connections, SQLite", Reads(), quick=True),
     Scenario("api-read-postgresql", "the same, PostgreSQL", Reads(store="postgresql")),

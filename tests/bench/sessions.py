@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from tests.bench.rig import device_of
 from tests.bench.scenarios import Peer
+from tests.bench.transfers import TRAFFIC_PORT, traffic_options
 from tests.lab import OFFICE_HOST, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.bench.rig import Figures, Rig
-    from tests.bench.scenarios import Connects, Crowd, Latency
+    from tests.bench.scenarios import Connects, Crowd, Flooded, Latency
     from tests.lab import Process
 
-__all__ = ["measure_connects", "measure_crowd", "measure_latency", "percentile", "round_trips_ms"]
+__all__ = ["measure_connects", "measure_crowd", "measure_flooded", "measure_latency", "percentile", "round_trips_ms"]
 
 SETTLE_S = 1.0
 
@@ -80,6 +81,33 @@ def measure_connects(rig: Rig, work: Connects) -> Figures:
         "empty_mb": before.resident / 1e6,
         "pss_kb": spent.proportional / work.clients / 1e3,
         "rss_kb": spent.resident / work.clients / 1e3,
+    }
+
+
+def measure_flooded(rig: Rig, work: Flooded) -> Figures:
+    """The flood comes from the first namespace; who connects, from the second, is its equal: it is what is measured."""
+    crowd = ["--clients", int(work.connects_per_s * rig.seconds), "--rate", work.connects_per_s]
+    with rig.load("hold", *crowd, number=2, nice=0) as first:
+        first.begin()
+        calm = first.result()
+    with (
+        rig.office("sink", "--port", TRAFFIC_PORT) as sink,
+        rig.load("flood", *traffic_options(rig, work.sizes)) as flood,
+        rig.load("hold", *crowd, "--some-may-fail", number=2, nice=0) as second,
+    ):
+        flood.ready()
+        second.ready()
+        sink.begin()
+        flood.begin()
+        second.begin()
+        flooded, arrived = second.result(), sink.result()
+    return {
+        "calm.connect_ms": calm["took_ms"],
+        "calm.longest_ms": calm["longest_ms"],
+        "flooded.connect_ms": flooded["took_ms"],
+        "flooded.longest_ms": flooded["longest_ms"],
+        "flooded.failed": flooded["failed"],
+        "flooded.arrived_kpps": arrived["packets"] / arrived["seconds"] / 1e3,
     }
 
 

@@ -15,14 +15,22 @@ from tests.bench.rig import device_of
 from tests.lab import OFFICE_HOST, LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.bench.cost import Usage
     from tests.bench.rig import Figures, Rig
     from tests.bench.scenarios import Packets, Streams
     from tests.lab import Process
 
-__all__ = ["cost_of_octets", "cost_of_packets", "measure_packets", "measure_streams", "parse_report"]
+__all__ = [
+    "TRAFFIC_PORT",
+    "cost_of_octets",
+    "cost_of_packets",
+    "measure_packets",
+    "measure_streams",
+    "parse_report",
+    "traffic_options",
+]
 
 GIGABYTE = 1e9
 FIRST_PORT = 5201
@@ -114,7 +122,7 @@ def measure_packets(rig: Rig, work: Packets) -> Figures:
 def _flood_up(rig: Rig, work: Packets) -> Figures:
     with (
         rig.office("sink", "--port", TRAFFIC_PORT) as sink,
-        rig.load("flood", "--clients", work.clients, *_traffic(rig, work)) as flood,
+        rig.load("flood", "--clients", work.clients, *traffic_options(rig, work.sizes)) as flood,
     ):
         flood.ready()
         sink.begin()
@@ -124,9 +132,9 @@ def _flood_up(rig: Rig, work: Packets) -> Figures:
 
 
 def _flood_down(rig: Rig, work: Packets) -> Figures:
-    with rig.load("collect", "--clients", work.clients, *_traffic(rig, work)) as collect:
+    with rig.load("collect", "--clients", work.clients, *traffic_options(rig, work.sizes)) as collect:
         addresses = collect.ready()["addresses"]
-        with rig.office("source", *_traffic(rig, work), "--to", *addresses) as source:
+        with rig.office("source", *traffic_options(rig, work.sizes), "--to", *addresses) as source:
             source.ready()
             collect.begin()
             time.sleep(SETTLE_S)  # each client says hello, so that what follows is let in as an answer
@@ -135,9 +143,10 @@ def _flood_down(rig: Rig, work: Packets) -> Figures:
             return _arrival(rig, "down", before, collect.result(), source.result())
 
 
-def _traffic(rig: Rig, work: Packets) -> list[object]:
+def traffic_options(rig: Rig, sizes: Sequence[int]) -> list[object]:
+    """What a load is told of the packets that it sends, of these sizes in turn."""
     return [
-        *("--sizes", *work.sizes),
+        *("--sizes", *sizes),
         *("--port", TRAFFIC_PORT),
         *("--seconds", rig.seconds),
         *("--to", OFFICE_HOST),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.load.native import compile_library
 from tests.bench.measure import run_once
-from tests.bench.scenarios import Crowd, Packets, Peer, Reads, RuleChanges, Scenario, Streams
+from tests.bench.scenarios import Crowd, Flooded, Packets, Peer, Reads, RuleChanges, Scenario, Streams
 from tests.bench.servers import Contestant
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ def measure(contestant: Contestant, work: Work, directory: Path, library: Path) 
 def test_every_server_serves_a_crowd_of_load_clients(contestant: Contestant, tmp_path: Path, library: Path) -> None:
     figures = measure(contestant, CROWD, tmp_path, library)
     assert (figures["clients"], figures["sent"], figures["lost"]) == (5, 15, 0)
+
+
+@pytest.mark.parametrize("contestant", Contestant, ids=lambda contestant: contestant.value)
+def test_clients_connect_while_another_floods(contestant: Contestant, tmp_path: Path, library: Path) -> None:
+    figures = measure(contestant, Flooded(connects_per_s=5), tmp_path, library)
+    assert figures["calm.connect_ms"] > 0
+    assert figures["flooded.connect_ms"] > 0
+    assert figures["flooded.arrived_kpps"] > 0
 
 
 @pytest.mark.parametrize("work", [Streams(Peer.LOAD, streams=2), Packets((64, 576))], ids=["streams", "packets"])
