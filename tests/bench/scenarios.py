@@ -91,7 +91,8 @@ class Latency:
 class Connects:
     """Clients connecting as fast as they can, and staying: CPU and memory for each."""
 
-    clients: int = 300
+    clients: int = 1000
+    """So many that what a server does every second anyway hardly counts."""
     settle: int = 20
     """That come first, so that what is made once does not count."""
 
