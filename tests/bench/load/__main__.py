@@ -57,7 +57,10 @@ def done(moved: Moved, **facts: Any) -> None:
 
 
 def connected(options: argparse.Namespace, load: NativeLoad | None = None) -> tuple[Crowd, dict[str, Any]]:
-    """Connect as many clients as are wanted; them, and what there is to say about it. All have to get in, unless some may fail."""
+    """Connect as many clients as are wanted; them, and what there is to say about it.
+
+    Raises `LoadError` where one does not get in, or where some may fail and all do.
+    """
     most = options.clients + SPARE_DESCRIPTORS
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, max(most, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
     crowd = connect(profile_of(options), options.clients, parallel=options.parallel, rate=options.rate)
