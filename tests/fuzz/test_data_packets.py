@@ -19,7 +19,7 @@ from tunnel.inner_packet import OCC_MAGIC, PING, clamp_mss, find_fault, own_mess
 from tunnel.plane import Drop, Path, Peer, Transport
 from tunnel.pyplane import PythonDataPlane
 from tunnel.tun import TunDevice
-from tunnel.wire import Opcode
+from tunnel.wire import Opcode, opcode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,11 @@ def pair(cipher: Cipher, key_id: int = 0, peer_id: int | None = 7) -> tuple[Seal
     return sealing, DataKey(key_id, cipher, send, receive)
 
 
+def behind_head(packet: bytes) -> bytes:
+    """What is authenticated where the head is not: with the CBC ciphers, and in DATA_V1."""
+    return packet[4:] if packet and opcode_of(packet) == Opcode.DATA_V2 else packet[1:]
+
+
 @every_cipher
 @given(data=st.data(), peer_id=st.sampled_from([None, 7]))
 def test_only_what_was_sealed_is_opened_and_only_once(cipher: Cipher, data: st.DataObject, peer_id: int | None) -> None:
@@ -80,8 +85,8 @@ def test_only_what_was_sealed_is_opened_and_only_once(cipher: Cipher, data: st.D
     packet = sealing.seal(payload)
     forgery = data.draw(st.one_of(damaged(packet), rubbish()))
     head_counts = cipher.is_aead and peer_id is not None
-    same = forgery == packet if head_counts else forgery[1:] == packet[1:] and bool(forgery)
-    if not same and (head_counts or len(forgery) != len(packet)):
+    same = forgery == packet if head_counts else behind_head(forgery) == behind_head(packet)
+    if not same:
         with pytest.raises(BadPacket):
             opening.open_untrusted(forgery)
     assert opening.open_untrusted(packet) == payload
