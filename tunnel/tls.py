@@ -281,7 +281,7 @@ def _use_credentials(context: SSL.Context, certificate_chain: bytes, private_key
         key = load_pem_private_key(private_key, password=None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # cryptography's union is wider than TLS keys
         context.check_privatekey()
-    except (SSL.Error, ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (SSL.Error, *_UNREADABLE, TypeError, UnsupportedAlgorithm) as error:
         raise TlsConfigError(f"The certificate and its key cannot be used for TLS: {_describe(error)}.") from error
 
 
@@ -299,7 +299,7 @@ def _trusted_issuers(context: SSL.Context, certificate: x509.Certificate) -> lis
 def _load_authorities(pem: bytes) -> list[crypto.X509]:
     try:
         return [crypto.X509.from_cryptography(authority) for authority in x509.load_pem_x509_certificates(pem)]
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise TlsConfigError(f"The CA certificates cannot be read: {_describe(error)}.") from error
 
 
@@ -314,7 +314,7 @@ def _demand_unrevoked(context: SSL.Context, crl: bytes) -> None:
     try:
         for revocations in _load_crls(crl):
             store.add_crl(revocations)
-    except (ValueError, crypto.Error) as error:
+    except (*_UNREADABLE, crypto.Error) as error:
         raise TlsConfigError(f"The certificate revocation list cannot be used: {_describe(error)}.") from error
     store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
 

@@ -260,10 +260,20 @@ def of_unknown_type(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
+def of_unknown_version(certificate: x509.Certificate) -> bytes:
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    known, unknown = bytes.fromhex("a003020102"), bytes.fromhex("a003020101")
+    assert known in der
+    encoded = base64.encodebytes(der.replace(known, unknown, 1))
+    return b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n" % encoded
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"certificate_chain": b"nonsense"},
+        {"certificate_chain": of_unknown_version(SERVER.certificate)},
+        {"client_ca": of_unknown_version(CA.certificate)},
         {"private_key": b"nonsense"},
         {"private_key": CLIENT.key_pem},
         {"private_key": of_unknown_type(SERVER.key)},
@@ -271,7 +281,17 @@ def of_unknown_type(key: ec.EllipticCurvePrivateKey) -> bytes:
         {"crl": b"nonsense"},
         {"crl": b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"},
     ],
-    ids=["certificate", "key", "another key", "key of unknown type", "ca", "no crl", "broken crl"],
+    ids=[
+        "certificate",
+        "certificate of unknown version",
+        "ca of unknown version",
+        "key",
+        "another key",
+        "key of unknown type",
+        "ca",
+        "no crl",
+        "broken crl",
+    ],
 )
 def test_material_that_openssl_refuses_is_a_config_error(changes: dict[str, bytes]) -> None:
     material = {"certificate_chain": SERVER.pem, "private_key": SERVER.key_pem, "client_ca": CA.pem, "crl": None}
